@@ -1,0 +1,1 @@
+"""Helpers of the tests; importable as ``support`` (pytest's ``pythonpath`` has ``tests``)."""
