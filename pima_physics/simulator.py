@@ -1,0 +1,97 @@
+"""Physical laws with units: everything that a user of laws needs, in one place.
+
+:class:`Simulator` is a law in closed form, :class:`ODE` one as a differential equation,
+:func:`simulator` makes a law of a function, and :func:`find` looks one up by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Any
+
+from torch import Tensor
+
+from pima_physics.declarations import Declared, Golden, Values, check_names
+from pima_physics.errors import InputError, closest
+from pima_physics.law import GROUP, Simulator, registered, reserved
+from pima_physics.ode import ODE
+
+__all__ = ["GROUP", "ODE", "Golden", "Simulator", "Values", "find", "registered", "simulator"]
+
+
+class _Function(Simulator):
+    """A law written as a function; made by :func:`simulator`."""
+
+    _function: Callable[[Any, Any], Any]
+
+    def evaluate(self, x: Any, p: Any) -> Mapping[str, Tensor]:
+        result = self._function(x, p)
+        return result if isinstance(result, Mapping) else {next(iter(self.outputs)): result}
+
+    @property
+    def reference(self) -> str:
+        return f"{self._function.__module__}:{self._function.__qualname__}"
+
+    def __repr__(self) -> str:
+        return self._function.__name__
+
+
+def simulator(
+    *,
+    coordinates: Mapping[str, str],
+    outputs: Mapping[str, str],
+    parameters: Mapping[str, Declared],
+    golden: Golden | None = None,
+) -> Callable[[Callable[[Any, Any], Any]], Simulator]:
+    """Make a law of a function ``(x, p) -> tensor or dict``.
+
+        @simulator(coordinates={"time": "s"}, outputs={"charge": "coulomb"},
+                   parameters={"start": Parameter("coulomb"), "rate": Parameter("1/s", min=0)})
+        def discharge(x, p):
+            return p.start * torch.exp(-p.rate * x.time)
+    """
+
+    def make(function: Callable[[Any, Any], Any]) -> Simulator:
+        check_names(function.__name__, parameters, reserved(_Function))
+        law = _Function()
+        law._function, law._declared = function, dict(parameters)
+        law.coordinates, law.outputs = dict(coordinates), dict(outputs)  # type: ignore[misc]
+        law.golden, law.__doc__ = golden, function.__doc__  # type: ignore[misc]
+        return law
+
+    return make
+
+
+def find(name: str) -> Simulator:
+    """Return a law by its registered name or as ``package.module:Object``.
+
+    Raises
+    ------
+    InputError
+        If there is none; the message names the closest registered ones.
+    """
+    known = registered()
+    target = known.get(name, name)
+    module, _, attribute = target.partition(":")
+    near = closest(name, known)
+    if not attribute:
+        raise InputError(
+            f"no simulator is named '{name}'",
+            expected="package.module:Object, or one of " + ", ".join(known),
+            fix=f"did you mean '{near}'?" if near else None,
+        )
+    try:
+        found: Any = import_module(module)
+        for part in attribute.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError) as error:
+        raise InputError(
+            f"the simulator '{target}' cannot be loaded",
+            found=str(error),
+            fix="the module must be importable from here: install it, or set PYTHONPATH",
+        ) from error
+    law = found() if isinstance(found, type) and issubclass(found, Simulator) else found
+    if not isinstance(law, Simulator):
+        raise InputError(f"'{target}' is no simulator", found=type(law).__name__)
+    return law
