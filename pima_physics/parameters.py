@@ -16,17 +16,24 @@ Every map increases with r, and r = 0 is the typical value.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
 from dataclasses import replace as _replace_fields
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from pima_physics.errors import ConfigError, InputError, Problems, closest
-from pima_physics.units import compatible, convert, parse
+from pima_physics.errors import ConfigError, InputError, Problems
+from pima_physics.parameters_checks import (
+    allows_log,
+    check_bounds,
+    check_scale,
+    check_units,
+    check_value,
+    in_unit,
+    number,
+)
+from pima_physics.units import parse
 
 # A sigmoid saturates to exactly 0 or 1 in float32 and a law may divide by zero at its bound, so
 # values stay this fraction of the interval away from both bounds.
@@ -35,7 +42,6 @@ LOG_SCALE_RATIO = 100.0
 # exp overflows float32 beyond 88
 _MAX_EXPONENT = 80.0
 _SOFTPLUS_ONE = math.log(math.e - 1.0)  # softplus of it is 1
-_CHANGES = ("bounds", "min", "max", "value", "scale", "vary", "units", "shown_in", "description")
 
 
 @dataclass(frozen=True)
@@ -79,34 +85,21 @@ class Parameter:
     def __post_init__(self) -> None:
         problems = Problems()
         for name in ("value", "min", "max"):
-            _set(self, name, _number(name, getattr(self, name), problems))
+            _set(self, name, number(name, getattr(self, name), problems))
         _set(self, "shown_in", self.shown_in or self.unit)
-        for unit in (self.unit, self.shown_in):
-            try:
-                parse(unit)
-            except InputError as error:
-                problems.add(error)
+        try:
+            check_units(self.unit, str(self.shown_in))
+        except InputError as error:
+            problems.add(error)
         problems.raise_if_any()
-        if not compatible(self.unit, str(self.shown_in)):
-            problems.add(
-                ConfigError(
-                    "a parameter cannot be shown in a unit of another quantity",
-                    found=f"shown_in '{self.shown_in}'",
-                    expected=f"a unit compatible with '{self.unit}'",
-                )
-            )
-        self._check_bounds(problems)
-        problems.raise_if_any()
-        if self.scale is None:
-            _set(self, "scale", "log" if self._spans_decades() else "linear")
-        self._check_scale(problems)
-        problems.raise_if_any()
+        check_bounds(self.min, self.max, self.unit)
+        _set(self, "scale", self.scale or self._usual_scale())
+        check_scale(str(self.scale), self.min, self.max)
         if self.value is None:
             if not self.vary:
-                problems.add(ConfigError("a fixed parameter needs a value", fix="give 'value'"))
+                raise ConfigError("a fixed parameter needs a value", fix="give 'value'")
             _set(self, "value", self._default())
-        self._check_value(problems)
-        problems.raise_if_any()
+        check_value(self.typical, self.bounds, self.vary, self.unit)
 
     @property
     def typical(self) -> float:
@@ -140,7 +133,7 @@ class Parameter:
 
     def unconstrain(self, value: Tensor | float) -> Tensor:
         """Map values in ``unit`` to raw numbers; values at a bound count as just inside it."""
-        v = value if isinstance(value, Tensor) else torch.tensor(float(value))
+        v = torch.as_tensor(value)
         v = v if v.is_floating_point() else v.to(torch.get_default_dtype())
         t, a, b = self.typical, self.min, self.max
         if a is not None and b is not None:
@@ -173,21 +166,18 @@ class Parameter:
         InputError
             Where a key is unknown, the unit incompatible or the result inconsistent.
         """
-        _check_changes(changes)
-        units = changes.pop("units", None)
-        if "bounds" in changes:
-            changes["min"], changes["max"] = _pair(changes.pop("bounds"))
-        if units is not None:
-            for name in {"value", "min", "max"} & set(changes):
-                number = changes[name]
-                if isinstance(number, int | float) and not isinstance(number, bool):
-                    changes[name] = convert(float(number), str(units), self.unit)
-            convert(0.0, str(units), self.unit)  # incompatible units fail even without numbers
-            changes.setdefault("shown_in", str(units))
+        changes = in_unit(changes, self.unit)
         if {"min", "max", "scale"} & set(changes):
-            changes.setdefault("scale", None)
+            self._keep_or_forget_scale(changes)
             self._keep_or_forget_value(changes)
         return _replace_fields(self, **changes)
+
+    def _keep_or_forget_scale(self, changes: dict[str, Any]) -> None:
+        """A scale that was only the usual one, or that new bounds exclude, is chosen again."""
+        bounds = changes.get("min", self.min), changes.get("max", self.max)
+        if all(isinstance(x, int | float | None) for x in bounds):
+            chosen = self.scale == "log" and self._usual_scale() != "log" and allows_log(*bounds)
+            changes.setdefault("scale", self.scale if chosen else None)
 
     def _keep_or_forget_value(self, changes: dict[str, Any]) -> None:
         """A typical value that was only the old midpoint, or lies outside, gives way."""
@@ -201,9 +191,11 @@ class Parameter:
         if outside or self.typical == self._default():
             changes["value"] = None
 
-    def _spans_decades(self) -> bool:
+    def _usual_scale(self) -> str:
         a, b = self.min, self.max
-        return a is not None and b is not None and a > 0 and b / a > LOG_SCALE_RATIO
+        if a is None or b is None or a <= 0:
+            return "linear"
+        return "log" if b / a > LOG_SCALE_RATIO else "linear"
 
     def _default(self) -> float:
         a, b = self.min, self.max
@@ -213,49 +205,6 @@ class Parameter:
         if low < 1.0 < high:
             return 1.0
         return low + max(1.0, abs(low)) if a is not None else high - max(1.0, abs(high))
-
-    def _check_bounds(self, problems: Problems) -> None:
-        if self.min is not None and self.max is not None and not self.min < self.max:
-            problems.add(
-                ConfigError(
-                    "the lower bound of a parameter must be below the upper one",
-                    found=f"min {self.min:g}, max {self.max:g} {self.unit}",
-                    fix="a parameter that is known exactly takes value and vary: false",
-                )
-            )
-
-    def _check_scale(self, problems: Problems) -> None:
-        if self.scale not in ("linear", "log"):
-            problems.add(
-                ConfigError(f"unknown scale {self.scale!r} of a parameter", expected="linear, log")
-            )
-        elif self.scale == "log" and not self._allows_log():
-            problems.add(
-                ConfigError(
-                    "a log scale needs positive bounds",
-                    found=f"min {self.min}, max {self.max}",
-                    expected="0 < min < max, or min >= 0 without max",
-                    fix="give min a positive value, or use scale: linear",
-                )
-            )
-
-    def _allows_log(self) -> bool:
-        if self.min is None:
-            return False
-        return self.min > 0 if self.max is not None else self.min >= 0
-
-    def _check_value(self, problems: Problems) -> None:
-        low, high = self.bounds
-        inside = low < self.typical < high if self.vary else low <= self.typical <= high
-        if not inside:
-            problems.add(
-                ConfigError(
-                    "the value of a parameter lies outside its bounds",
-                    found=f"value {self.typical:g} {self.unit}",
-                    expected=f"{low:g} < value < {high:g}",
-                    fix="change value, min or max (all in the same unit)",
-                )
-            )
 
     def _interval(self) -> tuple[float, float]:
         low, high = self.bounds
@@ -274,7 +223,7 @@ class Parameter:
     def _positive(self, raw: Tensor) -> Tensor:
         if self.scale == "log":
             return raw.clamp(-_MAX_EXPONENT, _MAX_EXPONENT).exp()
-        return F.softplus(raw + _SOFTPLUS_ONE)
+        return torch.nn.functional.softplus(raw + _SOFTPLUS_ONE)
 
     def _positive_inverse(self, ratio: Tensor) -> Tensor:
         ratio = ratio.clamp(min=MARGIN)
@@ -294,7 +243,7 @@ class Constant:
 
     def __post_init__(self) -> None:
         problems = Problems()
-        value = _number("value", self.value, problems)
+        value = number("value", self.value, problems)
         if value is None:
             problems.add(ConfigError("a constant needs a value"))
         _set(self, "value", value)
@@ -339,53 +288,6 @@ class Simplex:
 
 def _set(record: Any, name: str, value: Any) -> None:
     object.__setattr__(record, name, value)
-
-
-def _number(name: str, value: Any, problems: Problems) -> float | None:
-    """Return a finite float, or note the problem."""
-    if value is None:
-        return None
-    try:
-        if isinstance(value, bool | str):
-            raise TypeError
-        number = float(value)
-    except (TypeError, ValueError, OverflowError):
-        number = math.nan
-    if not math.isfinite(number):
-        problems.add(
-            ConfigError(f"'{name}' must be a finite number", found=repr(value), fix=None)
-        )
-        return None
-    return number
-
-
-def _check_changes(changes: Mapping[str, Any]) -> None:
-    problems = Problems()
-    for key in changes:
-        if key not in _CHANGES:
-            guess = closest(key, _CHANGES)
-            problems.add(
-                ConfigError(
-                    f"unknown setting '{key}' of a parameter",
-                    expected=", ".join(_CHANGES),
-                    fix=f"did you mean '{guess}'?" if guess else None,
-                )
-            )
-    if "bounds" in changes and {"min", "max"} & set(changes):
-        problems.add(ConfigError("give either 'bounds' or 'min' and 'max' of a parameter"))
-    if not isinstance(changes.get("vary", True), bool):
-        problems.add(
-            ConfigError("'vary' must be true or false", found=repr(changes["vary"]))
-        )
-    problems.raise_if_any()
-
-
-def _pair(bounds: Any) -> tuple[Any, Any]:
-    if isinstance(bounds, list | tuple) and len(bounds) == 2:
-        return bounds[0], bounds[1]
-    raise ConfigError(
-        "'bounds' of a parameter must be two numbers", found=repr(bounds), expected="[low, high]"
-    )
 
 
 def _inside(bounds: tuple[float, float], dtype: torch.dtype) -> tuple[float, float]:

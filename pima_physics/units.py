@@ -14,82 +14,23 @@ built on first use, and pint's application registry is left as it was.
 from __future__ import annotations
 
 import copy
-import re
 from collections.abc import Mapping
 from fractions import Fraction
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from pima_physics.errors import UnitError, closest
+from pima_physics.errors import UnitError
+from pima_physics.units_spellings import ASCII, DEFINITIONS, RENAMED, tidy, unknown
 
 if TYPE_CHECKING:
     from pint import UnitRegistry
 
 DIMENSIONLESS = "dimensionless"
-BASE_DIMENSIONS = (
-    "[length]",
-    "[mass]",
-    "[time]",
-    "[temperature]",
-    "[substance]",
-    "[current]",
-    "[luminosity]",
+BASE_DIMENSIONS = tuple(
+    ["[length]", "[mass]", "[time]", "[temperature]", "[substance]", "[current]", "[luminosity]"]
 )
 
 _Values = TypeVar("_Values")
-_Exponents = dict[str, float]  # unit name of the registry -> exponent
-
-_DEFINITIONS = (
-    "@alias degree_Celsius = degrees_C = degree_C = degree_celsius = degrees_celsius",
-    "@alias degree_Fahrenheit = degrees_F = degree_F = deg_F = Fahrenheit = degrees_Fahrenheit",
-    "@alias degree_Rankine = Rankine = degrees_R = degrees_Rankine",
-    "@alias kelvin = degrees_K = degree_K",
-    "@alias count = cts",
-    "ppb = 1e-9",
-    # An index on a screen, not a length (pint: 1/96 inch) nor a dimension of its own.
-    "picture_element = [] = px = pixel = pix = voxel",
-)
-_SPELLINGS = {
-    "1": DIMENSIONLESS,
-    "-": DIMENSIONLESS,
-    "[-]": DIMENSIONLESS,
-    "unitless": DIMENSIONLESS,
-    "fraction": DIMENSIONLESS,
-    "ratio": DIMENSIONLESS,
-    "deg C": "degC",
-    "deg. C": "degC",
-    "degrees C": "degC",
-    "degree C": "degC",
-    "° C": "degC",
-    "℃": "degC",
-    "deg F": "degF",
-    "deg. F": "degF",
-    "degrees F": "degF",
-    "degree F": "degF",
-    "° F": "degF",
-    "℉": "degF",
-    "ohms": "ohm",
-}
-_ARBITRARY = "write 'dimensionless' for arbitrary units"
-# Spellings that pint reads without complaint and a scientist most likely meant otherwise.
-_DENIED = (
-    (r"\ba\.\s?u\b\.?|\bu\.\s?a\b\.?|\ba_u\b", _ARBITRARY),
-    (r"\bau\b", f"{_ARBITRARY}, 'astronomical_unit' for the distance"),
-    (r"\barb(itrary)?\b", _ARBITRARY),
-    (r"(?<![\w°])[pnumk]?C(?!\w)", "write 'degC' for degree Celsius, 'coulomb' for charge"),
-    (r"\bpH\b", "write 'dimensionless' for the acidity, 'picohenry' for an inductance"),
-    (r"\bsince\b", "store durations in a plain unit such as 's' or 'day', without a date"),
-)
-_RENAMED = {"micron": "micrometer"}
-_COMMON = (
-    "m mm cm um nm km s ms us min hour day Hz kHz MHz rad degree kg g mg ug N kN lbf Pa kPa MPa "
-    "GPa bar psi ksi K degC degF degR J kJ eV W mW kW V mV A mA uA ohm F H T mol mol/L mmol/L "
-    "angstrom micron percent ppm count dimensionless unitless celsius kelvin pascal newton "
-    "second meter metre volt ampere watt joule gram kilogram liter m/s m/s^2 kg/m^3 W/m^2"
-).split()
-_ASCII = {"°": "deg", "Δ": "delta_", "µ": "u", "μ": "u", "Ω": "ohm", "Å": "angstrom", "ε": "strain"}
-# No exponent of a measured quantity has three digits; larger ones cost memory (hostile files).
-_TOO_LARGE = re.compile(r"\d\s*(\*\*|\^)|(\*\*|\^)\s*[(+-]*\d{3,}|\d{5,}")
 
 
 class Conversion(NamedTuple):
@@ -143,7 +84,6 @@ def convert(values: _Values, source: str, target: str) -> _Values:
     scale, offset = conversion(source, target)
     if scale == 1.0 and offset == 0.0:
         return values
-    # A whole-numbered scale or offset must not keep an integer array an integer array.
     scaled: Any = values * scale  # type: ignore[operator]
     return scaled + offset if offset else scaled
 
@@ -159,7 +99,7 @@ def difference(unit: str) -> str:
     A standard deviation takes the scale of a conversion, never its offset.
     """
     canonical = parse(unit)
-    exponents = _exponents(canonical)
+    exponents = _read(canonical)
     if not _is_offset(exponents):
         return canonical
     name = next(iter(exponents))
@@ -169,14 +109,14 @@ def difference(unit: str) -> str:
 
 def dimensions(unit: str) -> dict[str, float]:
     """Return the exponents of a unit over the seven base dimensions."""
-    found = _registry().parse_units(_long(_exponents(parse(unit)))).dimensionality
+    found = _registry().parse_units(_long(_read(parse(unit)))).dimensionality
     extra = {name: float(power) for name, power in found.items()}
     return {base: extra.pop(base, 0.0) for base in BASE_DIMENSIONS} | extra
 
 
 def power(unit: str, n: float) -> str:
     """Return ``unit ** n``; of a temperature scale with an offset the difference unit is raised."""
-    exponents = _exponents(difference(unit) if n != 1 else parse(unit))
+    exponents = _read(difference(unit) if n != 1 else parse(unit))
     return _spell({name: exponent * n for name, exponent in exponents.items()})
 
 
@@ -184,16 +124,16 @@ def product(*units: str) -> str:
     """Return the product of units; several factors use difference units."""
     if len(units) == 1:
         return parse(units[0])
-    total: _Exponents = {}
+    total: dict[str, float] = {}
     for unit in units:
-        for name, exponent in _exponents(difference(unit)).items():
+        for name, exponent in _read(difference(unit)).items():
             total[name] = total.get(name, 0.0) + exponent
     return _spell(total)
 
 
 def pretty(unit: str) -> str:
     """Return a short form for tables and axes: ``"MPa"``, ``"1/s"``, ``"m/s^2"``, ``""``."""
-    exponents = _exponents(parse(unit))
+    exponents = _read(parse(unit))
     over = [_factor(_symbol(n), e, "^") for n, e in exponents.items() if e > 0]
     under = [_factor(_symbol(n), -e, "^") for n, e in exponents.items() if e < 0]
     if not under:
@@ -215,7 +155,7 @@ def _registry() -> UnitRegistry[Any]:
     registry = copy.deepcopy(cf_xarray.units.units)
     # pixel is redefined on purpose, and pint would warn about it
     registry._on_redefinition = "ignore"
-    for definition in _DEFINITIONS:
+    for definition in DEFINITIONS:
         registry.define(definition)
     return registry
 
@@ -226,63 +166,26 @@ def _canonical(text: str) -> str:
 
 
 @lru_cache(maxsize=4096)
-def _exponents_cached(canonical: str) -> tuple[tuple[str, float], ...]:
-    return tuple(_read(canonical).items())
-
-
-def _exponents(canonical: str) -> _Exponents:
-    return dict(_exponents_cached(canonical))
-
-
-def _read(text: str) -> _Exponents:
-    """Parse a spelling to registry names and exponents, refusing what is ambiguous."""
+def _read(text: str) -> Mapping[str, float]:
+    """Exponent of each of the registry's units in a spelling, refusing what is ambiguous."""
     shown = text if len(text) <= 60 else text[:57] + "..."
-    text = _SPELLINGS.get(text, text)
-    for pattern, fix in _DENIED:
-        if re.search(pattern, text):
-            raise UnitError(f"unit '{shown}' is not accepted: its meaning is unclear", fix=fix)
-    if len(text) > 200 or _TOO_LARGE.search(text):
-        raise UnitError(f"unit '{shown}' is no unit of a measured quantity")
-    # UDUNITS writes products with a dot, typesetters with a raised one
-    tidy = re.sub(r"(?<=[A-Za-z0-9])[.·⋅](?=[A-Za-z])", " ", text).replace("−", "-")
     registry = _registry()
     try:
-        unit = registry.parse_units(tidy)
-        exponents = {_RENAMED.get(n, str(n)): float(power) for n, power in unit._units.items()}
+        unit = registry.parse_units(tidy(text, shown))
+        exponents = {RENAMED.get(n, str(n)): float(power) for n, power in unit._units.items()}
         logarithmic = any(registry._units[n].is_logarithmic for n in map(_base_name, exponents))
+    except UnitError:
+        raise
     except Exception as error:  # pint raises many kinds: syntax, tokens, types, undefined names
-        raise _unknown(shown, error) from None
-    if logarithmic or any("decibel" in name for name in exponents):
+        raise unknown(shown, error, dir(registry)) from None
+    if logarithmic:
         raise UnitError(
             f"unit '{shown}' is logarithmic",
             expected="a linear unit",
             fix="store the linear quantity (10**(dB/10) of a power), or take the logarithm "
             "explicitly and declare it 'dimensionless'",
         )
-    offset = [n for n in exponents if not registry._units[_base_name(n)].is_multiplicative]
-    if any(n not in registry._units or _base_name(n) != n for n in offset):
-        raise UnitError(f"unit '{shown}' puts a prefix on a temperature with an offset", fix="use K")
     return exponents
-
-
-def _unknown(shown: str, error: Exception) -> UnitError:
-    """Explain why pint refused a spelling, naming the nearest known unit."""
-    if "scaling factor" in str(error):
-        return UnitError(
-            f"unit '{shown}' contains a number",
-            expected="a unit without a factor",
-            fix="multiply the data by the factor and give the plain unit",
-        )
-    names = getattr(error, "unit_names", None)
-    names = (names,) if isinstance(names, str) else tuple(names or (shown,))
-    guesses = [closest(str(n), _COMMON) or closest(str(n), dir(_registry())) for n in names]
-    known = [f"'{guess}'" for guess in guesses if guess]
-    return UnitError(
-        f"unit '{shown}' is not known",
-        found=", ".join(f"'{name}'" for name in names),
-        expected="a unit such as 'MPa', 'm s-1', 'degC' or 'dimensionless'",
-        fix=f"did you mean {', '.join(known)}?" if known else None,
-    )
 
 
 def _base_name(name: str) -> str:
@@ -303,7 +206,7 @@ def _is_offset(exponents: Mapping[str, float]) -> bool:
 def _conversion(source: str, target: str) -> Conversion:
     if source == target:
         return Conversion(1.0, 0.0)
-    first, second = _exponents(source), _exponents(target)
+    first, second = _read(source), _read(target)
     _check_convertible(source, target, first, second)
     registry = _registry()
     # A temperature scale is scale * value + offset in kelvin; anything else has no offset.
@@ -365,7 +268,7 @@ def _long(exponents: Mapping[str, float]) -> str:
     return " * ".join(f"{n} ** ({e!r})" for n, e in exponents.items()) or DIMENSIONLESS
 
 
-def _spell(exponents: _Exponents) -> str:
+def _spell(exponents: Mapping[str, float]) -> str:
     """Spell as CF does where that reads back as the same unit, with long names otherwise."""
     exponents = {name: e for name, e in exponents.items() if e}
     order = sorted(exponents.items(), key=lambda item: item[1] < 0)
@@ -390,4 +293,4 @@ def _symbol(name: str) -> str:
 
 def _ascii_symbol(name: str) -> str:
     symbol = _symbol(name)
-    return "".join(_ASCII.get(character, character) for character in symbol)
+    return "".join(ASCII.get(character, character) for character in symbol)
