@@ -1,0 +1,87 @@
+"""Colours and helpers shared by all figures; matplotlib's object interface only."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# Every colour has at least 3:1 contrast on its background (tested).  The report swaps each light
+# colour for a CSS variable, so that the same figure reads well on a dark page too.
+INK, MUTED, GRID = "#1c2430", "#565f6d", "#d5dbe3"
+SERIES = (
+    "#1f5fa8", "#c2570c", "#1b7f5c", "#8a3ea8", "#c0305f", "#7a5c1e", "#127a8a", "#5f6672",
+)
+DARK = {
+    INK: "#e7eaef", MUTED: "#a9b2be", GRID: "#3a4250",
+    **dict(zip(SERIES, (
+        "#7fb2ee", "#f2a164", "#6bcfa8", "#cf9be6", "#f28bac", "#d8b878", "#6ccbd8", "#b4bac4",
+    ), strict=True)),
+}
+LINES = ("-", "--", "-.", ":")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+
+
+def colour(index: int) -> str:
+    """Colour of outcome (or series) ``index``; repeats after eight."""
+    return SERIES[index % len(SERIES)]
+
+
+def line(index: int) -> Any:
+    """Line style of outcome ``index``: never told by colour alone."""
+    return LINES[index % len(LINES)]
+
+
+def marker(index: int) -> str:
+    """Marker of outcome ``index``."""
+    return MARKERS[index % len(MARKERS)]
+
+
+def new_axes(ax: Axes | None, size: tuple[float, float] = (3.6, 2.8)) -> Axes:
+    """``ax`` itself, or the axes of a new figure that belongs to no global state."""
+    if ax is not None:
+        return ax
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=size, layout="constrained")
+    figure.patch.set_alpha(0.0)
+    return figure.add_subplot()
+
+
+def style(ax: Axes, grid: bool = True) -> None:
+    """Quiet axes: two spines, thin grid, transparent background, text in the ink colour."""
+    ax.patch.set_alpha(0.0)
+    for side in ("top", "right"):
+        ax.spines[side].set_visible(False)
+    for side in ("bottom", "left"):
+        ax.spines[side].set_color(MUTED)
+    ax.tick_params(colors=INK, which="both", labelsize=8.5, color=MUTED)
+    for text in (ax.xaxis.label, ax.yaxis.label, ax.title):
+        text.set_color(INK)
+        text.set_fontsize(9)
+    for text in (ax.xaxis.get_offset_text(), ax.yaxis.get_offset_text()):
+        text.set_color(INK)
+        text.set_fontsize(8)
+    if grid:
+        ax.grid(True, color=GRID, linewidth=0.6)
+        ax.set_axisbelow(True)
+
+
+def legend(ax: Axes, **options: Any) -> None:
+    """A frameless legend in the ink colour; nothing when there is nothing to name."""
+    handles, names = ax.get_legend_handles_labels()
+    if handles:
+        chosen = {"loc": "best", "fontsize": 8.5, "frameon": False, "labelcolor": INK} | options
+        box = ax.legend(handles, names, **chosen)
+        box.get_title().set_color(INK)
+        box.get_title().set_fontsize(8.5)
+
+
+def note(ax: Axes, text: str) -> Axes:
+    """An empty axes that says why there is nothing to see."""
+    ax.set_axis_off()
+    ax.patch.set_alpha(0.0)
+    ax.text(0.5, 0.5, text, ha="center", va="center", color=MUTED, wrap=True, fontsize=9,
+            transform=ax.transAxes)
+    return ax

@@ -1,0 +1,224 @@
+"""Reading a results tree that may be incomplete: what is there, under which name, in which unit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+CHANNEL_NAMES = frozenset({"channel", "channels", "rgb", "band", "color", "colour"})
+
+
+def dataset(tree: xr.DataTree, path: str) -> xr.Dataset | None:
+    """Variables of the group at ``path``; None when the group is absent or holds no variable."""
+    try:
+        node = tree[path]
+    except KeyError:
+        return None
+    if not isinstance(node, xr.DataTree):
+        return None
+    found = node.to_dataset()
+    return found if found.data_vars else None
+
+
+def variable(tree: xr.DataTree, path: str, name: str) -> xr.DataArray | None:
+    """One variable of a group, or None when either is absent."""
+    group = dataset(tree, path)
+    return group[name] if group is not None and name in group.data_vars else None
+
+
+def children(tree: xr.DataTree, group: str) -> tuple[str, ...]:
+    """Names of the groups below ``group`` that hold variables (the modalities, as a rule)."""
+    parent = tree.children.get(group)
+    if parent is None:
+        return ()
+    return tuple(name for name in parent.children if dataset(tree, f"{group}/{name}") is not None)
+
+
+def modalities(tree: xr.DataTree) -> tuple[str, ...]:
+    """Every modality named in any group, in order of first appearance."""
+    groups = ("features", "reconstruction", "crossmodal", "parameters")
+    return tuple(dict.fromkeys(name for group in groups for name in children(tree, group)))
+
+
+def as_text(value: object) -> str:
+    """A label as text: NetCDF may hand back bytes or numpy scalars."""
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+def labels(data: xr.Dataset | xr.DataArray, dim: str) -> tuple[str, ...]:
+    """Names along a dimension; ``"<dim> 0"``, ``"<dim> 1"``, ... without a coordinate."""
+    if dim in data.coords:
+        return tuple(as_text(value) for value in np.atleast_1d(data[dim].values))
+    return tuple(f"{dim} {index}" for index in range(data.sizes.get(dim, 0)))
+
+
+def _node_sources(tree: xr.DataTree) -> list[tuple[xr.Dataset, str]]:
+    paths = [("posterior", "node"), ("graph", "parent"), ("discovery", "node")]
+    paths += [("components", "node")]
+    paths += [(f"features/{name}", "node") for name in children(tree, "features")]
+    found = [(dataset(tree, path), dim) for path, dim in paths]
+    return [(group, dim) for group, dim in found if group is not None and dim in group.dims]
+
+
+def nodes(tree: xr.DataTree) -> tuple[str, ...]:
+    """Names of the nodes (features), from whichever group has them."""
+    sources = _node_sources(tree)
+    return labels(*sources[0]) if sources else ()
+
+
+def outcome_counts(tree: xr.DataTree) -> dict[str, int]:
+    """Number of outcomes per node: declared, else read off the probabilities or assignments."""
+    names = nodes(tree)
+    for group, dim in _node_sources(tree):
+        declared = group[dim].attrs.get("outcomes") if dim in group.coords else None
+        if declared is not None and np.size(declared) == len(names):
+            return dict(zip(names, (int(n) for n in np.atleast_1d(declared)), strict=True))
+    probability = variable(tree, "posterior", "node_probability")
+    if probability is not None and {"node", "outcome"} <= set(probability.dims):
+        seen = probability.notnull().any([d for d in probability.dims if d not in _NODE_OUTCOME])
+        counts = seen.sum("outcome").values
+        return dict(zip(names, (int(n) for n in counts), strict=True))
+    assigned = variable(tree, "posterior", "node_outcome")
+    if assigned is not None:
+        highest = assigned.max([d for d in assigned.dims if d != "node"]).values
+        return dict(zip(names, (int(n) + 1 for n in highest), strict=True))
+    return {}
+
+
+_NODE_OUTCOME = ("node", "outcome")
+
+
+def node_position(tree_or_group: xr.DataTree | xr.Dataset, node: str) -> int | None:
+    """Position of a node along ``node``, or None."""
+    if isinstance(tree_or_group, xr.DataTree):
+        names = nodes(tree_or_group)
+    else:
+        names = labels(tree_or_group, "node")
+    return names.index(node) if node in names else None
+
+
+def assigned_outcomes(tree: xr.DataTree, node: str) -> np.ndarray | None:
+    """Most probable outcome of ``node`` for every sample, shape (sample,), or None."""
+    array = variable(tree, "posterior", "node_outcome")
+    if array is None or node not in labels(array, "node"):
+        return None
+    return array.isel(node=labels(array, "node").index(node)).values
+
+
+def unit_of(array: xr.DataArray) -> str:
+    """Unit for display: "" for a plain number, the short form of a known unit, else as written."""
+    unit = as_text(array.attrs.get("units", "")).strip()
+    if unit in {"", "1", "dimensionless"}:
+        return ""
+    try:
+        from pima_physics.units import pretty
+
+        return pretty(unit) or unit
+    except Exception:  # a label is not worth a failed report: show the unit as it was written
+        return unit
+
+
+def readable(name: object) -> str:
+    """``youngs_modulus`` as ``youngs modulus``."""
+    return as_text(name).replace("_", " ")
+
+
+def title_of(array: xr.DataArray, fallback: str = "") -> str:
+    """The variable's own long name, else its name in words."""
+    own = array.attrs.get("long_name") or array.name or fallback
+    return readable(own)
+
+
+def axis_label(array: xr.DataArray, fallback: str = "") -> str:
+    """``stress (MPa)``."""
+    unit, title = unit_of(array), title_of(array, fallback)
+    return f"{title} ({unit})" if unit else title
+
+
+def plain(text: object, limit: int = 28) -> str:
+    """Text for matplotlib: no maths mode, no control characters, not longer than ``limit``."""
+    cleaned = "".join(c if c.isprintable() else " " for c in as_text(text))
+    if len(cleaned) > limit:
+        cleaned = cleaned[: limit - 1] + "…"
+    return cleaned.replace("\\", "\\\\").replace("$", r"\$") if "$" in cleaned else cleaned
+
+
+def field_kind(shape: Sequence[int]) -> str:
+    """How one sample's values are drawn: scalar, curve, curves, image, colour or other.
+
+    A 3-D field with one dimension of size 3 at either end is taken as colour; a 2-D field with
+    at most 4 rows is taken as several curves.
+    """
+    sizes = tuple(n for n in shape if n > 1)
+    if len(sizes) == 0:
+        return "scalar"
+    if len(sizes) == 1:
+        return "curve"
+    if len(sizes) == 2:
+        return "curves" if min(sizes) <= 4 else "image"
+    if len(sizes) == 3 and 3 in (sizes[0], sizes[-1]):
+        return "colour"
+    return "image" if len(sizes) == 3 else "other"
+
+
+def horizontal(field: xr.DataArray) -> tuple[np.ndarray, str]:
+    """Values and axis label of the one dimension of a curve (positions without a coordinate)."""
+    dim = str(field.dims[-1])
+    if dim in field.coords and np.issubdtype(field[dim].dtype, np.number):
+        return np.asarray(field[dim].values, dtype=float), axis_label(field[dim], dim)
+    return np.arange(field.sizes[dim], dtype=float), f"{readable(dim)} (position)"
+
+
+def as_lines(field: xr.DataArray) -> xr.DataArray:
+    """A curve or a few curves as (line, point), the long dimension last."""
+    squeezed = field.squeeze(drop=True)
+    if squeezed.ndim == 1:
+        return squeezed.expand_dims("line")
+    long_dim = max(squeezed.dims, key=lambda d: squeezed.sizes[d])
+    return squeezed.transpose(..., long_dim)
+
+
+def as_image(field: xr.DataArray, limit: int = 96) -> np.ndarray:
+    """An image (row, column) or (row, column, 3) of at most ``limit`` pixels a side.
+
+    Large images are thinned by whole strides; a third dimension that is no colour is averaged.
+    """
+    image = np.asarray(field.squeeze(drop=True).values, dtype=float)
+    if image.ndim == 3 and image.shape[0] == 3 and image.shape[-1] != 3:
+        image = np.moveaxis(image, 0, -1)
+    elif image.ndim == 3 and image.shape[-1] != 3:
+        image = image.mean(axis=int(np.argmin(image.shape)))
+    step = max(1, int(np.ceil(max(image.shape[:2]) / limit)))
+    return image[::step, ::step]
+
+
+def warnings_of(tree: xr.DataTree) -> tuple[str, ...]:
+    """Caveats that the run itself recorded (root attribute ``warnings``, a JSON list)."""
+    import json
+
+    raw: Any = tree.attrs.get("warnings", "[]")
+    if isinstance(raw, (list, tuple, np.ndarray)):
+        return tuple(as_text(item) for item in raw)
+    try:
+        found = json.loads(as_text(raw))
+    except ValueError:
+        found = [raw]
+    items = found if isinstance(found, list) else [found]
+    return tuple(as_text(item) for item in items if as_text(item).strip())
+
+
+def held_out(tree: xr.DataTree) -> np.ndarray | None:
+    """Which samples the fit never saw, shape (sample,), or None when the run did not say.
+
+    Read from ``/posterior/split``: words, or codes with the attribute ``flag_meanings``.
+    """
+    split = variable(tree, "posterior", "split")
+    if split is None:
+        return None
+    meanings = as_text(split.attrs.get("flag_meanings", "train validation test")).split()
+    words = [as_text(value) for value in split.values]
+    words = [meanings[int(w)] if w.isdigit() and int(w) < len(meanings) else w for w in words]
+    return np.array([word == "test" for word in words], dtype=bool)
