@@ -1,7 +1,7 @@
 r"""Physical parameters: declared once with unit, bounds, scale and typical value.
 
-A network or an optimiser works on a raw number r without bounds; :meth:`Parameter.constrain` maps
-it to the physical value p. With typical value t, lower bound a, upper bound b and the sigmoid s:
+A network works on a raw number r without bounds; :meth:`Parameter.constrain` maps it to the
+physical value p. With typical value t, lower bound a, upper bound b and the sigmoid s:
 
     two bounds, linear     p = a + (b - a) s(r + c)                 c such that p(0) = t
     two bounds, log        p = exp(log a + (log b - log a) s(r + c))
@@ -35,8 +35,8 @@ from pima_physics.parameters_checks import (
 )
 from pima_physics.units import parse
 
-# A sigmoid saturates to exactly 0 or 1 in float32 and a law may divide by zero at its bound, so
-# values stay this fraction of the interval away from both bounds.
+# A sigmoid saturates to 0 or 1 in float32, and a law may divide by zero at its bound: values stay
+# this fraction of the interval away from both bounds.
 MARGIN = 1e-6
 LOG_SCALE_RATIO = 100.0
 # exp overflows float32 beyond 88
@@ -167,29 +167,21 @@ class Parameter:
             Where a key is unknown, the unit incompatible or the result inconsistent.
         """
         changes = in_unit(changes, self.unit)
-        if {"min", "max", "scale"} & set(changes):
-            self._keep_or_forget_scale(changes)
-            self._keep_or_forget_value(changes)
+        low, high = changes.get("min", self.min), changes.get("max", self.max)
+        if {"min", "max", "scale"} & set(changes) and _numbers_or_none(low, high):
+            self._reconsider(changes, low, high)
         return _replace_fields(self, **changes)
 
-    def _keep_or_forget_scale(self, changes: dict[str, Any]) -> None:
-        """A scale that was only the usual one, or that new bounds exclude, is chosen again."""
-        bounds = changes.get("min", self.min), changes.get("max", self.max)
-        if all(isinstance(x, int | float | None) for x in bounds):
-            chosen = self.scale == "log" and self._usual_scale() != "log" and allows_log(*bounds)
-            changes.setdefault("scale", self.scale if chosen else None)
-
-    def _keep_or_forget_value(self, changes: dict[str, Any]) -> None:
-        """A typical value that was only the old midpoint, or lies outside, gives way."""
-        if "value" in changes or not changes.get("vary", self.vary):
-            return
-        low, high = changes.get("min", self.min), changes.get("max", self.max)
-        numbers = [x for x in (low, high) if isinstance(x, int | float)]
-        outside = (low in numbers and self.typical <= low) or (
-            high in numbers and self.typical >= high
+    def _reconsider(self, changes: dict[str, Any], low: float | None, high: float | None) -> None:
+        """Choose scale and typical value again where they were only usual or no longer fit."""
+        deliberate = self.scale != self._usual_scale()
+        fits = self.scale == "linear" or allows_log(low, high)
+        changes.setdefault("scale", self.scale if deliberate and fits else None)
+        outside = (low is not None and self.typical <= low) or (
+            high is not None and self.typical >= high
         )
-        if outside or self.typical == self._default():
-            changes["value"] = None
+        if changes.get("vary", self.vary) and (outside or self.typical == self._default()):
+            changes.setdefault("value", None)
 
     def _usual_scale(self) -> str:
         a, b = self.min, self.max
@@ -284,6 +276,10 @@ class Simplex:
         """Inverse of :meth:`constrain`, with raw numbers that sum to zero."""
         logs = value.clamp(min=MARGIN).log()
         return logs - logs.mean(-1, keepdim=True)
+
+
+def _numbers_or_none(*values: Any) -> bool:
+    return all(isinstance(value, int | float | None) for value in values)
 
 
 def _set(record: Any, name: str, value: Any) -> None:

@@ -109,7 +109,7 @@ def difference(unit: str) -> str:
 
 def dimensions(unit: str) -> dict[str, float]:
     """Return the exponents of a unit over the seven base dimensions."""
-    found = _registry().parse_units(_long(_read(parse(unit)))).dimensionality
+    found: Any = _registry().parse_units(_long(_read(parse(unit)))).dimensionality
     extra = {name: float(power) for name, power in found.items()}
     return {base: extra.pop(base, 0.0) for base in BASE_DIMENSIONS} | extra
 
@@ -172,7 +172,8 @@ def _read(text: str) -> Mapping[str, float]:
     registry = _registry()
     try:
         unit = registry.parse_units(tidy(text, shown))
-        exponents = {RENAMED.get(n, str(n)): float(power) for n, power in unit._units.items()}
+        powers: Any = unit._units
+        exponents = {RENAMED.get(n, str(n)): float(power) for n, power in powers.items()}
         logarithmic = any(registry._units[n].is_logarithmic for n in map(_base_name, exponents))
     except UnitError:
         raise
