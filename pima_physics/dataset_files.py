@@ -1,0 +1,120 @@
+"""Open NetCDF files and Zarr stores, with errors that name the file and a way out."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+
+from pima_physics.errors import DataError, closest
+
+_ZARR_MARKS = ("zarr.json", ".zgroup", ".zmetadata")
+_NETCDF_MARKS = (b"CDF\x01", b"CDF\x02", b"CDF\x05", b"\x89HDF")
+
+
+def open_dataset(path: str | os.PathLike[str]) -> xr.Dataset:
+    """Open a NetCDF file or a Zarr store; values are read when they are needed.
+
+    Close it when done, or use it as a context manager.
+
+    Parameters
+    ----------
+    path : path
+        File, or folder of a Zarr store.
+
+    Raises
+    ------
+    DataError
+        Where there is no such file, it is neither NetCDF nor Zarr, or it is damaged.
+    """
+    path = Path(path)
+    try:
+        present, folder = path.exists(), path.is_dir()
+    except (OSError, ValueError) as error:  # name too long, null byte, no permission
+        raise DataError("data file cannot be reached", found=str(error)) from error
+    if not present:
+        raise _missing(path)
+    engine = _zarr(path) if folder else _netcdf(path)
+    # Durations are numbers with a unit here ("s" must stay a float, not become a timedelta).
+    options: dict[str, Any] = {"decode_timedelta": False, **engine}
+    try:
+        dataset = xr.open_dataset(path, **options)
+    except Exception as error:  # libraries raise OSError, RuntimeError, KeyError, struct.error, ...
+        raise damaged(str(path), error) from error
+    if not dataset.variables:
+        dataset.close()
+        raise DataError(
+            f"'{path}' holds no variables",
+            expected="a dataset in the root group of the file",
+            fix="write the variables to the root group, not into a subgroup",
+        )
+    return dataset
+
+
+def damaged(what: str, error: Exception) -> DataError:
+    """The error for something that is there but cannot be read."""
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return DataError(
+        f"'{what}' cannot be read",
+        found=reason[:200],
+        expected="a complete NetCDF file or Zarr store",
+        fix="copy or write it again: it may be truncated, or not readable for you",
+    )
+
+
+def _missing(path: Path) -> DataError:
+    folder = path.parent
+    if not folder.is_dir():
+        return DataError(
+            f"data file '{path}' does not exist",
+            found=f"no folder '{folder}'",
+            fix="correct the path; it is relative to the experiment file",
+        )
+    try:
+        names = sorted(entry.name for entry in folder.iterdir())
+    except OSError:
+        names = []
+    guess = closest(path.name, names)
+    data = [name for name in names if name.endswith((".nc", ".nc4", ".zarr"))][:10]
+    return DataError(
+        f"data file '{path}' does not exist",
+        found=", ".join(data) or "no data file in that folder",
+        fix=f"did you mean '{folder / guess}'?" if guess else "correct the path",
+    )
+
+
+def _netcdf(path: Path) -> dict[str, Any]:
+    """Check the first bytes, which say more clearly than the libraries what a file is not."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(8)
+    except OSError as error:
+        raise damaged(str(path), error) from error
+    if not head.startswith(_NETCDF_MARKS):
+        raise DataError(
+            f"'{path}' is no NetCDF file",
+            found="an empty file" if not head else f"a file that starts with {head!r}",
+            expected="a NetCDF file or a Zarr store",
+            fix="convert it with xarray: dataset.to_netcdf('data.nc')",
+        )
+    return {}
+
+
+def _zarr(path: Path) -> dict[str, Any]:
+    if not any((path / mark).is_file() for mark in _ZARR_MARKS):
+        raise DataError(
+            f"'{path}' is a folder, but no Zarr store",
+            expected=f"one of {', '.join(_ZARR_MARKS)} in it, or a NetCDF file",
+            fix="name the file inside the folder",
+        )
+    try:
+        import zarr  # noqa: F401
+    except ImportError as error:
+        raise DataError(
+            f"'{path}' is a Zarr store and zarr is not installed",
+            fix="pip install 'pima-physics[scale]'",
+        ) from error
+    # Without consolidated metadata zarr reads the store itself, and xarray would warn about it.
+    return {"engine": "zarr", "consolidated": False, "chunks": None}

@@ -1,0 +1,118 @@
+"""Tensors of checked data, whole and by modality."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pima_physics.dataset_info import ModalityInfo
+
+Index = slice | Tensor | np.ndarray
+
+
+@dataclass(frozen=True)
+class ModalityData:
+    """Tensors of one modality.
+
+    Attributes
+    ----------
+    values : Tensor, shape (N, *shape)
+        Standardised (raw for bernoulli and poisson), zero where not observed.
+    mask : Tensor of bool, shape (N, *shape)
+        Observed entries.
+    present : Tensor of bool, shape (N,)
+        Samples of which anything was observed.
+    grid : mapping of Tensor, shape (N, n)
+        Own coordinate grids, in the coordinate's unit.
+    """
+
+    info: ModalityInfo
+    values: Tensor
+    mask: Tensor
+    present: Tensor
+    grid: Mapping[str, Tensor] | None = None
+
+    def take(self, index: Any) -> ModalityData:
+        """Return some samples."""
+        grid = None if self.grid is None else {k: v[index] for k, v in self.grid.items()}
+        return replace(
+            self,
+            values=self.values[index],
+            mask=self.mask[index],
+            present=self.present[index],
+            grid=grid,
+        )
+
+    def to(self, device: torch.device | str) -> ModalityData:
+        """Return the tensors on a device."""
+        grid = None if self.grid is None else {k: v.to(device) for k, v in self.grid.items()}
+        values, mask, present = (t.to(device) for t in (self.values, self.mask, self.present))
+        return replace(self, values=values, mask=mask, present=present, grid=grid)
+
+
+@dataclass(frozen=True)
+class Data:
+    """Checked data: every modality over the same samples.
+
+    Attributes
+    ----------
+    labels : mapping of LongTensor, shape (N,)
+        Known outcomes of nodes, -1 where unknown.
+    intervened : Tensor of bool, shape (N, L), or None
+        Nodes that were set from outside.
+    warnings : tuple of str
+        What had to be assumed; shown with the results.
+    label_names : mapping of tuple of str
+        What outcome 0, 1, ... of a labelled node was called.
+    """
+
+    modalities: dict[str, ModalityData]
+    sample_dim: str
+    sample_labels: np.ndarray
+    labels: dict[str, Tensor]
+    intervened: Tensor | None
+    size: int
+    warnings: tuple[str, ...] = ()
+    label_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the modalities."""
+        return tuple(self.modalities)
+
+    def take(self, index: Index) -> Data:
+        """Return some samples: a slice (no copy) or a tensor or array of positions."""
+        host = index.cpu().numpy() if isinstance(index, Tensor) else index
+        where = torch.as_tensor(index) if isinstance(index, np.ndarray) else index
+        sample_labels = self.sample_labels[host]
+        return replace(
+            self,
+            modalities={name: m.take(where) for name, m in self.modalities.items()},
+            sample_labels=sample_labels,
+            labels={name: label[where] for name, label in self.labels.items()},
+            intervened=None if self.intervened is None else self.intervened[where],
+            size=len(sample_labels),
+        )
+
+    def to(self, device: torch.device | str) -> Data:
+        """Return the tensors on a device."""
+        return replace(
+            self,
+            modalities={name: m.to(device) for name, m in self.modalities.items()},
+            labels={name: label.to(device) for name, label in self.labels.items()},
+            intervened=None if self.intervened is None else self.intervened.to(device),
+        )
+
+
+@dataclass(frozen=True)
+class Split:
+    """Positions of the training, validation and test samples."""
+
+    train: np.ndarray
+    validation: np.ndarray
+    test: np.ndarray
