@@ -1,0 +1,255 @@
+"""The commands ``fit`` and ``demo``: check everything, fit, then replace the files of the run."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import logging
+import platform
+import sys
+import time
+import traceback
+import warnings
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pima_physics import training
+from pima_physics.atomic import write_text
+from pima_physics.cli_common import CrashError, say
+from pima_physics.cli_plan import Plan, make_plan
+from pima_physics.cli_progress import display
+from pima_physics.config import Experiment
+from pima_physics.config_yaml import read_mapping
+from pima_physics.errors import ConfigError, PimaError
+from pima_physics.runfolder import RunFolder
+
+CAVEAT = (
+    "What the data cannot tell: edges are known up to the Markov-equivalence class only, and the\n"
+    "names and numbers of outcomes are arbitrary; background knowledge, labels or interventions\n"
+    "can settle more. Compare with known factors by pima-physics validate before you rely on it."
+)
+
+
+def run_fit(
+    experiment: Experiment, folder: Path, *, resume: bool = False, overwrite: bool = False
+) -> Any:
+    """Fit an experiment into a run folder and return the result.
+
+    Nothing is created before data, units, simulators and options are checked; results of an
+    earlier run stay until the new ones are complete.
+
+    Raises
+    ------
+    InputError
+        Where the experiment cannot be run, the folder is in use, or holds another experiment.
+    """
+    plan = make_plan(experiment)
+    options = experiment.fit_options(training.fit) | _resuming(resume)
+    run = RunFolder(folder)
+    run.check_usable()
+    if not overwrite and not resume:
+        _refuse_to_replace(run, experiment)
+    started = time.monotonic()
+    with run.locked(), _logged(run), _collected_warnings() as caught:
+        _log_start(plan, run)
+        if "run" in inspect.signature(training.fit).parameters:
+            options["run"] = run
+        with _hint_on_interrupt(run), display() as progress:
+            result = training.fit(plan.model, plan.dataset, progress=progress, **options)
+        _save(result, run, experiment)
+        logging.getLogger("pima_physics").info("finished in %.0f s", time.monotonic() - started)
+    for text in caught:
+        say(f"warning: {text}")
+    return result
+
+
+def run_demo(folder: Path, *, epochs: int | None = None) -> Path:
+    """Write the embedded data set and its experiment, fit it, print what was found.
+
+    Returns
+    -------
+    Path
+        The report.
+    """
+    from importlib import import_module
+
+    datasets = import_module("pima_physics.datasets")
+    RunFolder(folder).check_usable()
+    data, _ = datasets.write("lattices", folder / "data.nc", seed=0)
+    mapping = datasets.experiment("lattices") | {"data": data.name}
+    path = folder / "experiment.yaml"
+    write_text(path, yaml.safe_dump(mapping, sort_keys=False))
+    say(f"wrote {data} and {path}; fitting (some minutes on two cores)")
+    run = RunFolder(folder / "run")
+    result = run_fit(Experiment.load(path, epochs=epochs), run.path, overwrite=True)
+    print(result)
+    print(f"\n{CAVEAT}\n\n{next_steps(run)}")
+    print(
+        f"  factors that made the data: pima-physics validate {run.path} --labels "
+        f"{folder / 'data_truth.nc'}:process,lattice,strength"
+    )
+    return run.report
+
+
+def next_steps(run: RunFolder) -> str:
+    """Return where the results are and what can be done with them."""
+    return (
+        f"results:  {run.results}\n"
+        f"report:   {run.report}\n"
+        "next:\n"
+        f"  predict one modality from another: pima-physics predict {run.path} DATA.nc "
+        "--given MODALITY --output OUT.nc\n"
+        f"  set a node:                        pima-physics intervene {run.path} "
+        "--do NODE=OUTCOME --output OUT.nc"
+    )
+
+
+def _resuming(resume: bool) -> dict[str, Any]:
+    if not resume:
+        return {}
+    if "resume" not in inspect.signature(training.fit).parameters:
+        raise ConfigError(
+            "--resume is not available in this version", fix="run it without --resume"
+        )
+    return {"resume": True}
+
+
+def _refuse_to_replace(run: RunFolder, experiment: Experiment) -> None:
+    """Raise where the folder holds the finished run of another experiment.
+
+    The same experiment gives the same results, so they may be replaced without asking.
+    """
+    if not run.finished:
+        return
+    try:
+        before = read_mapping(run.experiment)
+    except ConfigError:
+        before = {}
+    changed = _differences(before, experiment.resolved())
+    if not changed:
+        return
+    raise ConfigError(
+        f"{run.path} holds the finished run of another experiment",
+        found=f"other values of {', '.join(changed)}",
+        expected="a new folder, or the same experiment",
+        fix=f"--output {run.path}-2, or --overwrite to replace it",
+    )
+
+
+def _differences(before: Mapping[str, Any], after: Mapping[str, Any], path: str = "") -> list[str]:
+    """Return the keys whose values differ, provenance aside."""
+    changed = []
+    for key in dict.fromkeys((*before, *after)):
+        full = f"{path}.{key}" if path else str(key)
+        old, new = before.get(key), after.get(key)
+        if full == "provenance" or old == new:
+            continue
+        nested = isinstance(old, Mapping) and isinstance(new, Mapping)
+        changed += _differences(old, new, full) if nested else [full]  # type: ignore[arg-type]
+    return changed
+
+
+def _save(result: Any, run: RunFolder, experiment: Experiment) -> None:
+    resolved = experiment.resolved() | {"provenance": provenance(experiment)}
+    with run.staged() as stage:
+        result.save(stage.path, resolved)
+        result.report(stage.report)
+
+
+def provenance(experiment: Experiment) -> dict[str, str]:
+    """Return which versions on which machine ran the experiment, and when."""
+    names = ("pima_physics", "torch", "xarray", "numpy", "pint")
+    return {
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "experiment_file": str(experiment.path.absolute()) if experiment.path else "none",
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        **{name: version(name) for name in names},
+    }
+
+
+def _log_start(plan: Plan, run: RunFolder) -> None:
+    log = logging.getLogger("pima_physics")
+    log.info("fit into %s: %s", run.path.absolute(), plan.experiment.data)
+    for key, value in provenance(plan.experiment).items():
+        log.debug("%s: %s", key, value)
+
+
+@contextlib.contextmanager
+def _hint_on_interrupt(run: RunFolder) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        kept = run.checkpoint.is_dir() and any(run.checkpoint.iterdir())
+        hint = "Go on with --resume." if kept else ""
+        before = " Earlier results are unchanged." if run.finished else " No results were written."
+        raise KeyboardInterrupt(f"{hint}{before}".strip()) from None
+
+
+@contextlib.contextmanager
+def _logged(run: RunFolder) -> Iterator[None]:
+    """Append to the run's log; unexpected errors leave their traceback there.
+
+    Lines of progress also go to stderr where that is no terminal (a bar is drawn there).
+    """
+    log = logging.getLogger("pima_physics")
+    level, form = log.level, logging.Formatter("%(asctime)s %(levelname)-7s %(message)s")
+    file = logging.FileHandler(run.log, encoding="utf-8")
+    screen = logging.StreamHandler(sys.stderr)
+    screen.setLevel(logging.WARNING if sys.stderr.isatty() else logging.INFO)
+    file.setFormatter(form)
+    log.setLevel(logging.DEBUG)
+    for handler in (file, screen):
+        log.addHandler(handler)
+    try:
+        yield
+    except PimaError as error:
+        _to_file(file, f"failed: {error}")
+        raise
+    except KeyboardInterrupt:
+        _to_file(file, "stopped by Ctrl-C")
+        raise
+    except Exception as error:
+        _to_file(file, traceback.format_exc())
+        raise CrashError(error, run.log) from error
+    finally:
+        log.setLevel(level)
+        for handler in (file, screen):
+            log.removeHandler(handler)
+        file.close()
+
+
+def _to_file(file: logging.FileHandler, text: str) -> None:
+    """Write to the log file only: the user sees the error anyway, once."""
+    file.handle(logging.LogRecord("pima_physics", logging.ERROR, "", 0, text, None, None))
+
+
+@contextlib.contextmanager
+def _collected_warnings() -> Iterator[list[str]]:
+    """Collect warnings, each once; those meant for users are shown when all is done."""
+    texts: list[str] = []
+    log = logging.getLogger("pima_physics")
+
+    def keep(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: Any = None,
+        line: str | None = None,
+    ) -> None:
+        text = str(message)
+        log.debug("%s: %s (%s:%d)", category.__name__, text, filename, lineno)
+        for_users = not issubclass(category, DeprecationWarning | FutureWarning | ImportWarning)
+        if for_users and text not in texts:
+            texts.append(text)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        warnings.showwarning = keep
+        yield texts

@@ -1,0 +1,197 @@
+"""What an experiment would fit: everything looked up and checked, nothing fitted or written."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pima_physics import training, units
+from pima_physics.cli_common import table
+from pima_physics.config import Experiment
+from pima_physics.dataset import open_dataset
+from pima_physics.errors import InputError, Problems
+from pima_physics.modality import Physics
+
+if TYPE_CHECKING:
+    import torch
+    import xarray as xr
+
+    from pima_physics.model import PIMA
+    from pima_physics.parameters import Parameter
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A checked experiment: what ``check`` prints and ``fit`` runs."""
+
+    experiment: Experiment
+    dataset: xr.Dataset
+    model: PIMA
+    prepared: training.Prepared
+    device: torch.device
+
+
+def make_plan(experiment: Experiment) -> Plan:
+    """Check data, units, simulators, nodes and device together.
+
+    Raises
+    ------
+    InputError
+        Every problem that was found.
+    """
+    problems = Problems()
+    dataset = model = device = None
+    try:
+        dataset = open_dataset(experiment.data)
+    except InputError as error:
+        problems.add(error)
+    try:
+        model = experiment.to_model()
+    except InputError as error:
+        problems.add(error)
+    try:
+        device = training.resolve_device(experiment.file.training.device)
+    except InputError as error:
+        problems.add(error)
+    if dataset is not None:
+        for error in _size_problems(experiment, dataset):
+            problems.add(error)
+    prepared = None
+    if dataset is not None and model is not None:
+        try:
+            prepared = training.prepare_fit(model, dataset, **_prepare_options(experiment))
+        except InputError as error:
+            if not len(problems):  # else it may say the same again
+                problems.add(error)
+    problems.raise_if_any()
+    assert dataset is not None and model is not None
+    assert device is not None and prepared is not None
+    return Plan(experiment, dataset, model, prepared, device)
+
+
+def _size_problems(experiment: Experiment, dataset: xr.Dataset) -> Iterator[InputError]:
+    size = dataset.sizes.get(experiment.file.sample_dim)
+    if size is None:
+        return
+    try:
+        experiment.check_size(size)
+    except InputError as error:
+        yield error
+
+
+def _prepare_options(experiment: Experiment) -> dict[str, Any]:
+    return experiment.fit_options(training.prepare_fit, partial=True)
+
+
+def describe(plan: Plan) -> str:
+    """Return what would be fitted, as text for a terminal."""
+    experiment, parts = plan.experiment, plan.prepared.parts
+    tables = [
+        f"data: {experiment.data}",
+        table(
+            ["modality", "variable", "unit in file", "used", "shape", "missing", "decoder"],
+            _modality_rows(plan),
+        ),
+    ]
+    parameters = list(_parameter_rows(plan))
+    if parameters:
+        header = ["modality", "parameter", "start", "bounds", "unit", "inferred"]
+        tables.append(table(header, parameters))
+    tables += [_node_text(experiment), _knowledge_text(experiment)]
+    settings = experiment.file.training
+    tables.append(
+        f"samples: {len(parts.train)} training, {len(parts.validation)} validation, "
+        f"{len(parts.test)} test\n"
+        f"training: {settings.epochs} epochs, batches of {settings.batch_size}, "
+        f"seed {settings.seed}, {settings.restarts} start(s), {settings.dtype}\n"
+        f"device: {plan.device}"
+    )
+    return "\n\n".join(text for text in tables if text)
+
+
+def _modality_rows(plan: Plan) -> Iterator[list[str]]:
+    for name, data in plan.prepared.data.modalities.items():
+        info, modality = data.info, plan.model.modalities[name]
+        written = [plan.dataset[v].attrs.get("units", "none") for v in info.variables]
+        missing = 1.0 - float(data.mask.double().mean())
+        absent = int((~data.present).sum())
+        note = f" ({absent} samples absent)" if absent else ""
+        yield [
+            name,
+            ", ".join(info.variables),
+            ", ".join(dict.fromkeys(str(unit) for unit in written)),
+            shown_unit(info.unit),
+            _shape(info.dims, info.shape),
+            f"{100 * missing:.1f} %{note}",
+            _decoder(modality),
+        ]
+
+
+def _shape(dims: tuple[str, ...], shape: tuple[int, ...]) -> str:
+    if len(dims) != len(shape):  # one number, kept as a vector of length one
+        return " x ".join(map(str, shape)) if math.prod(shape) > 1 else "one number"
+    return " x ".join(f"{dim} {size}" for dim, size in zip(dims, shape, strict=True))
+
+
+def _decoder(modality: Any) -> str:
+    if not isinstance(modality, Physics):
+        return f"network ({modality.network}), {modality.likelihood}"
+    extra = ", with discrepancy" if modality.discrepancy else ""
+    law = modality.simulator.reference
+    return f"{law} ({modality.observe}), per {modality.per}, {modality.likelihood}{extra}"
+
+
+def _parameter_rows(plan: Plan) -> Iterator[list[str]]:
+    for name, modality in plan.model.modalities.items():
+        if not isinstance(modality, Physics):
+            continue
+        for key, parameter in modality.simulator.parameters.items():
+            yield [name, key, *parameter_cells(parameter)]
+
+
+def shown_unit(unit: str) -> str:
+    """Return the short form of a unit, never nothing."""
+    return units.pretty(unit) or "dimensionless"
+
+
+def parameter_cells(parameter: Parameter) -> list[str]:
+    """Return start, bounds, unit and whether it is inferred, in the unit of the results."""
+    shown = parameter.shown_in or parameter.unit
+
+    def number(value: float | None) -> str:
+        if value is None or not np.isfinite(value):
+            return "none"
+        return f"{float(units.convert(np.asarray(value), parameter.unit, shown)):.4g}"
+
+    bounds = f"{number(parameter.min)} to {number(parameter.max)}"
+    bounds = "none" if bounds == "none to none" else f"{bounds} ({parameter.scale})"
+    inferred = "yes" if parameter.vary else "no, fixed"
+    return [number(parameter.value), bounds, shown_unit(shown), inferred]
+
+
+def _node_text(experiment: Experiment) -> str:
+    nodes = [f"{name} ({outcomes} outcomes)" for name, outcomes in experiment.nodes.items()]
+    return f"nodes: {', '.join(nodes)}; {experiment.components} joint outcomes"
+
+
+def _knowledge_text(experiment: Experiment) -> str:
+    graph, lines = experiment.file.graph, []
+    if graph.tiers:
+        lines.append("tiers: " + " before ".join("{" + ", ".join(t) + "}" for t in graph.tiers))
+    for title, edges in (("forbidden", graph.forbidden), ("required", graph.required)):
+        if edges:
+            lines.append(f"{title}: " + ", ".join(f"{a} -> {b}" for a, b in edges))
+    if graph.order:
+        lines.append("order: " + " before ".join(graph.order))
+    if graph.roots:
+        lines.append("roots: " + ", ".join(graph.roots))
+    if experiment.file.labels:
+        pairs = (f"{node} from {variable}" for node, variable in experiment.file.labels.items())
+        lines.append("labels: " + ", ".join(pairs))
+    if experiment.file.interventions is not None:
+        lines.append(f"interventions: target in {experiment.file.interventions.target}")
+    return "\n".join(lines)

@@ -1,0 +1,117 @@
+"""Commands on a finished run: ``predict``, ``intervene``, ``validate``, ``report``."""
+
+from __future__ import annotations
+
+import json
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pima_physics import results
+from pima_physics.atomic import atomic_path, write_text
+from pima_physics.cli_common import check_output, parse_outcomes
+from pima_physics.dataset import open_dataset
+from pima_physics.errors import ConfigError, DataError, closest
+from pima_physics.runfolder import RunFolder
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+
+def open_run(folder: Path) -> Any:
+    """Return the result in a run folder.
+
+    Raises
+    ------
+    ConfigError
+        Where the folder does not exist or holds no finished run.
+    """
+    run = RunFolder(folder)
+    if run.finished:
+        return results.load(folder)
+    if folder.is_file():
+        found, fix = "a file", f"give its folder: {folder.parent}"
+    elif folder.is_dir():
+        found = "a folder without results.nc"
+        fix = "the fit may have failed or still be running: see log.txt in it"
+    else:
+        found = "nothing there"
+        near = closest(folder.name, _folders(folder.parent))
+        fix = f"did you mean {folder.parent / near}?" if near else "run pima-physics fit first"
+    raise ConfigError(f"{folder} is no finished run", found=found, expected="a run folder", fix=fix)
+
+
+def _folders(parent: Path) -> list[str]:
+    return [p.name for p in parent.iterdir() if p.is_dir()] if parent.is_dir() else []
+
+
+def run_predict(folder: Path, data: Path, given: str, output: Path) -> None:
+    """Predict every modality from the given ones and write the tree of results."""
+    check_output(output, data, folder)
+    names = [name.strip() for name in given.split(",") if name.strip()]
+    if not names:
+        raise ConfigError("--given is empty", expected="MODALITY[,MODALITY]")
+    predicted = open_run(folder).predict(open_dataset(data), given=names)
+    with atomic_path(output) as part:
+        predicted.to_netcdf(part)
+
+
+def run_intervene(folder: Path, do: list[str], samples: int, seed: int, output: Path) -> None:
+    """Draw samples with nodes set by intervention and write them in data units."""
+    check_output(output, folder)
+    outcomes = parse_outcomes(do)
+    drawn = open_run(folder).intervene(samples=samples, seed=seed, **outcomes)
+    with atomic_path(output) as part:
+        drawn.to_netcdf(part)
+
+
+def run_report(folder: Path) -> Path:
+    """Write report.html anew and return its path."""
+    run, result = RunFolder(folder), open_run(folder)
+    with run.locked(), atomic_path(run.report) as part:
+        result.report(part)
+    return run.report
+
+
+def run_validate(folder: Path, labels: list[str]) -> str:
+    """Compare the nodes with known factors; write validation.json and return a table."""
+    known = read_labels(labels)
+    run, result = RunFolder(folder), open_run(folder)
+    validation = import_module("pima_physics.validation.runs")
+    record = validation.validate_run(result.to_datatree(), known)
+    text = json.dumps(record, indent=2, allow_nan=False)
+    with run.locked():
+        write_text(run.validation, text + "\n")
+    return validation.table(record)
+
+
+def read_labels(choices: list[str]) -> xr.Dataset:
+    """Read ``FILE.nc:VAR[,VAR]`` choices into one dataset.
+
+    Raises
+    ------
+    InputError
+        Where a choice has another form or names a variable that is not there.
+    """
+    import xarray as xr
+
+    found: dict[str, xr.DataArray] = {}
+    for choice in choices:
+        file, colon, variables = choice.rpartition(":")
+        names = [name.strip() for name in variables.split(",") if name.strip()]
+        if not (colon and file and names):
+            raise ConfigError(
+                f"--labels {choice} cannot be read",
+                expected="--labels FILE.nc:VARIABLE[,VARIABLE]",
+            )
+        dataset = open_dataset(Path(file))
+        missing = [name for name in names if name not in dataset.variables]
+        if missing:
+            near = closest(missing[0], map(str, dataset.variables))
+            raise DataError(
+                f"{file} has no variable {', '.join(missing)}",
+                expected=", ".join(map(str, dataset.data_vars)),
+                fix=f"did you mean {near}?" if near else None,
+            )
+        found |= {name: dataset[name] for name in names}
+    return xr.Dataset(found)
