@@ -16,15 +16,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from pima_physics import training
 from pima_physics.atomic import write_text
 from pima_physics.cli_common import CrashError, say
 from pima_physics.cli_plan import Plan, make_plan
 from pima_physics.cli_progress import display
 from pima_physics.config import Experiment
-from pima_physics.config_yaml import read_mapping
+from pima_physics.config_yaml import dump_mapping, read_mapping
 from pima_physics.errors import ConfigError, PimaError
 from pima_physics.runfolder import RunFolder
 
@@ -83,7 +81,7 @@ def run_demo(folder: Path, *, epochs: int | None = None) -> Path:
     data, _ = datasets.write("lattices", folder / "data.nc", seed=0)
     mapping = datasets.experiment("lattices") | {"data": data.name}
     path = folder / "experiment.yaml"
-    write_text(path, yaml.safe_dump(mapping, sort_keys=False))
+    write_text(path, dump_mapping(mapping))
     say(f"wrote {data} and {path}; fitting (some minutes on two cores)")
     run = RunFolder(folder / "run")
     result = run_fit(Experiment.load(path, epochs=epochs), run.path, overwrite=True)
@@ -159,6 +157,7 @@ def _save(result: Any, run: RunFolder, experiment: Experiment) -> None:
     with run.staged() as stage:
         result.save(stage.path, resolved)
         result.report(stage.report)
+        write_text(stage.experiment, dump_mapping(resolved))  # as Experiment.load reads it
 
 
 def provenance(experiment: Experiment) -> dict[str, str]:

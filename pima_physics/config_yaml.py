@@ -8,6 +8,7 @@ number, and a node may be called ``on``. Nothing but mappings, lists and scalars
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,34 @@ _Loader.add_implicit_resolver("tag:yaml.org,2002:int", _INTEGER, list("-+0123456
 _Loader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+0123456789."))
 _Loader.add_implicit_resolver("tag:yaml.org,2002:merge", re.compile(r"^<<$"), ["<"])
 _Loader.add_constructor("tag:yaml.org,2002:int", _decimal)
+
+
+class _Dumper(yaml.SafeDumper):
+    """SafeDumper that quotes text which YAML 1.1 or 1.2 would read as something else."""
+
+    yaml_implicit_resolvers: dict[str, Any] = {  # noqa: RUF012 (PyYAML's own class attribute)
+        first: yaml.SafeDumper.yaml_implicit_resolvers.get(first, [])
+        + _Loader.yaml_implicit_resolvers.get(first, [])
+        for first in {*yaml.SafeDumper.yaml_implicit_resolvers, *_Loader.yaml_implicit_resolvers}
+    }
+
+    def ignore_aliases(self, data: Any) -> bool:
+        """Write a value that occurs twice twice: a file for people has no aliases."""
+        return True
+
+
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
+    # Unprintable characters survive in double quotes only, where they are escaped.
+    style = None if text.isprintable() else '"'
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _text)
+
+
+def dump_mapping(mapping: Mapping[str, Any]) -> str:
+    """Return YAML text that :func:`parse_mapping` reads back as the same values."""
+    return yaml.dump(dict(mapping), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
 
 
 def read_mapping(path: Path) -> dict[str, Any]:

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pima_physics.config import Experiment
-from pima_physics.config_yaml import MAX_BYTES, parse_mapping, read_mapping
+from pima_physics.config_yaml import MAX_BYTES, dump_mapping, parse_mapping, read_mapping
 from pima_physics.errors import ConfigError, InputError
 
 DESIGN = """
@@ -338,7 +338,7 @@ VALUES = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=100, deadline=None, derandomize=True)
 @given(
     st.dictionaries(
         st.sampled_from(
@@ -354,4 +354,16 @@ def test_any_mapping_is_read_or_is_one_input_error(mapping: dict[str, Any]) -> N
     except InputError as error:
         assert str(error)
     else:
-        assert Experiment.from_mapping(experiment.resolved()).resolved() == experiment.resolved()
+        text = dump_mapping(experiment.resolved())
+        again = Experiment.from_mapping(parse_mapping(text, "resolved"))
+        assert again.resolved() == experiment.resolved()
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(st.dictionaries(st.text(), st.text() | st.integers() | st.floats(allow_nan=False)))
+@example({"1e3": "1e-3", "no": "on", "~": "", "010": "0o10", "<<": "=", "a": "2024-01-01"})
+def test_what_is_dumped_reads_back_the_same(mapping: dict[str, Any]) -> None:
+    if mapping:
+        read = parse_mapping(dump_mapping({"key": mapping}), "dumped")["key"]
+        assert read == mapping
+        assert [type(value) for value in read.values()] == [type(v) for v in mapping.values()]
