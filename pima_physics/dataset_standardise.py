@@ -62,7 +62,7 @@ def standardise(
         Where values are infinite, do not suit the likelihood, or none is observed.
     """
     likelihood = source.request.likelihood if info is None else info.likelihood
-    magnitude = _scan(source, train, likelihood)
+    magnitude = _scan(source, train, likelihood, fitting=info is None)
     if info is not None:
         shift, scale = info.shift, info.scale
     elif likelihood in RAW:
@@ -105,7 +105,7 @@ def _by_channel(source: Source, values: np.ndarray) -> np.ndarray:
     return values.reshape(n, -1, 1) if source.stacked else values.reshape(n, 1, -1)
 
 
-def _scan(source: Source, train: np.ndarray, likelihood: str) -> np.ndarray:
+def _scan(source: Source, train: np.ndarray, likelihood: str, *, fitting: bool) -> np.ndarray:
     """Largest magnitude of every channel in the training samples; checks all values."""
     size = len(source.channels) if source.stacked else 1
     magnitude = np.zeros(size)
@@ -121,8 +121,7 @@ def _scan(source: Source, train: np.ndarray, likelihood: str) -> np.ndarray:
         magnitude = np.maximum(magnitude, np.nan_to_num(x, nan=0.0).max((0, 2), initial=0.0))
         observed += np.isfinite(x).sum((0, 2))
     _raise_scan(source, likelihood, infinite, unsuitable)
-    absent = all(variable is None for variable in source.variables)
-    if train.any() and not absent and not observed.all():
+    if fitting and train.any() and not observed.all():
         names = [n for n, c in zip(source.channels, observed, strict=False) if not c]
         raise DataError(
             f"modality '{source.request.name}': no observed value in the training samples",

@@ -185,6 +185,8 @@ class TestPrediction:
         curve = prepare(new, infos=infos, require_all=False).modalities["curve"]
         assert curve.values.shape == (N, 4)
         assert not curve.present.any() and not curve.mask.any()
+        new["stress"] = make()["stress"].where(False)
+        assert not prepare(new, infos=infos).modalities["curve"].present.any()
 
     @pytest.mark.parametrize(
         ("change", "reason"),
