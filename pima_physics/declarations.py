@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,8 +17,15 @@ from pima_physics.parameters import Constant, Parameter, Simplex
 Declared = Parameter | Constant | Simplex
 
 
-class Values(SimpleNamespace):
+class Values:
     """Named values, read as attributes: ``p.mass``, ``y.velocity``, ``x.time``."""
+
+    def __init__(self, **values: Any) -> None:
+        for name, value in values.items():
+            setattr(self, name, value)
+
+    def __repr__(self) -> str:
+        return f"Values({', '.join(vars(self))})"
 
     def __getattr__(self, name: str) -> Any:  # only reached for names that are not there
         if name.startswith("__"):

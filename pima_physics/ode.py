@@ -73,6 +73,10 @@ class ODE(Simulator):
         """Return the outputs that are not states; ``y.<state>`` has shape (B, T)."""
         return {}
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out compiled kernels: they belong to this process and to these parameters."""
+        return {k: v for k, v in vars(self).items() if k != "_kernels"}
+
     @final
     def evaluate(self, x: Any, p: Any) -> Mapping[str, Tensor]:
         """Solve, and add the observables."""
@@ -84,32 +88,26 @@ class ODE(Simulator):
 
 def solve(law: ODE, time: Tensor, p: Values) -> Tensor:
     """Solve an :class:`ODE` with the engine that it asks for; states of shape (B, T, n)."""
-    columns = {k: v for k, v in vars(p).items() if isinstance(v, Tensor)}
-    fixed = {k: v for k, v in vars(p).items() if k not in columns}
-    batch = max([len(time), *(v.shape[-2] for v in columns.values())])
-    packed = torch.cat([_rows(v, batch) for v in columns.values()] or [time.new_empty(batch, 0)], 1)
-
-    def unpack(rows: Tensor) -> Values:
-        sizes = [v.shape[0] if v.ndim == 3 else 1 for v in columns.values()]
-        parts = zip(columns, rows.split(sizes, dim=1), strict=True)
-        return Values(
-            **fixed, **{k: v.T[..., None] if columns[k].ndim == 3 else v for k, v in parts}
-        )
-
-    def rhs(t: Tensor, y: Tensor, rows: Tensor) -> Tensor:
-        state = Values(**dict(zip(law.state, y.split(1, dim=1), strict=True)))
-        return _stack(law, "rhs", law.rhs(t, state, unpack(rows)), y)
-
+    given = [v for v in vars(p).values() if isinstance(v, Tensor)]
+    batch = max([len(time), *(v.shape[-2] for v in given)])
+    packed = torch.cat([_rows(v, batch) for v in given] or [time.new_empty(batch, 0)], 1)
     initial = _stack(law, "initial", law.initial(p), packed.new_empty(batch, len(law.state)))
     times, order = _prepare_times(law, time.expand(batch, -1))
     method = law.method
     if method == "auto":
         method = engines.choose(len(law.state), linear=law.linear)
-    scale = None
+    options: dict[str, Any] = {}
     if law.magnitude:
         check_keys(f"magnitude of {law}", law.magnitude, law.state)
-        scale = initial.new_tensor([law.magnitude[k] for k in law.state]).expand_as(initial)
-    states = engines.engine(method)(
+        sizes = initial.new_tensor([law.magnitude[k] for k in law.state])
+        options["scale"] = sizes.expand_as(initial)
+    run = engines.engine(method)
+    constants = tuple(v for v in vars(p).values() if not isinstance(v, Tensor))
+    if law.compiled and method == "dopri5":
+        rhs, options["compiled"] = _compiled(law, constants)
+    else:
+        rhs = row_function(law, constants)
+    states = run(
         rhs,
         initial,
         times,
@@ -117,11 +115,53 @@ def solve(law: ODE, time: Tensor, p: Values) -> Tensor:
         rtol=law.rtol,
         atol=law.atol,
         max_steps=law.max_steps,
-        scale=scale,
         describe=lambda sample: law.describe(p, sample),
-        **({"compiled": True} if law.compiled and method == "dopri5" else {}),
+        **options,
     )
     return states.gather(1, order[..., None].expand(-1, -1, states.shape[-1]))
+
+
+def row_function(
+    law: ODE, constants: tuple[float, ...], *, remember: bool = True
+) -> engines.Rhs:
+    """Return ``law.rhs`` as a function of matrices, one row per sample.
+
+    With ``remember``, values made of the same parameter rows are used again: half of the cost
+    of a small step. Compiled code must not keep tensors, and does not need to.
+    """
+    sizes = {k: v.size for k, v in law.simplices.items()} | dict.fromkeys(law.parameters, 1)
+    varying = {name: sizes[name] for name in law._declared if name in sizes}
+    fixed = dict(zip(law.constants, constants, strict=True))
+    state = tuple(law.state)
+    known: list[Any] = [None, None]  # the last parameter rows, and the values made of them
+
+    def unpack(rows: Tensor) -> Values:
+        parts = dict(zip(varying, rows.split(tuple(varying.values()), dim=1), strict=True))
+        for name in law.simplices:
+            parts[name] = parts[name].T[..., None]
+        return Values(**fixed, **parts)
+
+    def rhs(t: Tensor, y: Tensor, rows: Tensor) -> Tensor:
+        if not remember:
+            values = unpack(rows)
+        else:
+            if known[0] is not rows:
+                known[:] = rows, unpack(rows)
+            values = known[1]
+        columns = Values(**dict(zip(state, y.split(1, dim=1), strict=True)))
+        return _stack(law, "rhs", law.rhs(t, columns, values), y)
+
+    return rhs
+
+
+def _compiled(law: ODE, constants: tuple[float, ...]) -> tuple[engines.Rhs, Any]:
+    """Return the right-hand side and its kernels, kept on the law from call to call."""
+    from pima_physics.engines.dopri5_engine import Compiled
+
+    kept = vars(law).setdefault("_kernels", {})
+    if constants not in kept:
+        kept[constants] = (row_function(law, constants, remember=False), Compiled())
+    return kept[constants]
 
 
 def _rows(value: Tensor, batch: int) -> Tensor:

@@ -23,9 +23,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from importlib import import_module
 
+import torch
 from torch import Tensor
 
-from pima_physics.errors import InputError, closest
+from pima_physics.errors import InputError, SolveError, closest
 
 Rhs = Callable[[Tensor, Tensor, Tensor], Tensor]
 Describe = Callable[[int], str]
@@ -43,7 +44,7 @@ def choose(states: int, *, linear: bool = False) -> str:
     """Name the engine for a system of ``states`` equations."""
     if linear:
         return "matrix_exp"
-    return "torchdiffeq"
+    return "dopri5" if states <= SMALL else "torchdiffeq"
 
 
 def engine(method: str) -> Callable[..., Tensor]:
@@ -55,3 +56,22 @@ def engine(method: str) -> Callable[..., Tensor]:
             fix=f"did you mean '{closest(method, METHODS) or 'auto'}'?",
         )
     return import_module(f"pima_physics.engines.{method}_engine").solve
+
+
+def tolerances(dtype: torch.dtype, rtol: float, atol: float) -> tuple[float, float]:
+    """Return tolerances that are not below what rounding lets the error estimate show."""
+    rounding = torch.finfo(dtype).eps
+    return max(rtol, 30 * rounding), max(atol, 8 * rounding)
+
+
+def failure(
+    what: str, *, sample: int, batch: int, time: str, values: str, fix: str, affected: int = 1
+) -> SolveError:
+    """Build the error of a solve that failed: where, for which values, and what to do."""
+    return SolveError(
+        f"the ODE could not be solved: {what}\n"
+        f"  sample:   {sample} of {batch} ({affected} affected)\n"
+        f"  time:     {time}\n"
+        f"  values:   {values}\n"
+        f"  fix:      {fix}"
+    )

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torchdiffeq import odeint
 
-from pima_physics.engines import Describe, Rhs
+from pima_physics.engines import Describe, Rhs, failure, tolerances
 from pima_physics.errors import SolveError
 
 
@@ -37,6 +37,7 @@ def solve(
         If the steps underflow or more than ``max_steps`` evaluations of six stages are needed.
     """
     batch, size = initial.shape
+    rtol, atol = tolerances(initial.dtype, rtol, atol)
     start, span = times[:, :1], times[:, -1:] - times[:, :1]
     span = torch.where(span > 0, span, torch.ones_like(span))
     magnitude = _magnitude(rhs, initial, start, span, parameters) if scale is None else scale
@@ -86,10 +87,12 @@ def _error(
     what: str, tau: Tensor, start: Tensor, span: Tensor, y: Tensor | None, describe: Describe
 ) -> SolveError:
     bad = 0 if y is None else int(y.detach().abs().amax(1).nan_to_num(torch.inf).argmax())
-    time = float((start + tau.detach() * span)[bad])
-    return SolveError(
-        f"the ODE could not be solved: {what}\n"
-        f"  sample:   {bad} of {len(start)}, near time {time:.6g}\n"
-        f"  values:   {describe(bad)}\n"
-        '  fix:      if the system is stiff, set method = "rodas3"; otherwise tighten the bounds'
+    return failure(
+        what,
+        sample=bad,
+        batch=len(start),
+        affected=len(start),
+        time=f"near {float((start + tau.detach() * span)[bad]):.6g}",
+        values=describe(bad),
+        fix='if the system is stiff, set method = "rodas3"; otherwise tighten the bounds',
     )

@@ -1,0 +1,105 @@
+"""The engine for stiff systems: the Rosenbrock method Rodas3 with own steps per sample.
+
+Four stages, order 3, L-stable and stiffly accurate; each step solves linear systems with
+1/(h gamma) - J, where the Jacobian J of the right-hand side comes from forward-mode derivatives.
+
+Reference: A. Sandu et al., Benchmarking stiff ODE solvers for atmospheric chemistry problems II,
+Atmos. Environ. 31 (1997) 3459.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.func import jvp, vmap
+
+from pima_physics.engines import Describe, Rhs, tolerances
+from pima_physics.engines.adaptive import Attempt, Method, Settings
+from pima_physics.engines.replay import solve as solve_adaptive
+
+_GAMMA = 0.5
+_FIX = "the solution probably grows without bound there: tighten the bounds of the parameters"
+
+
+def jacobian(rhs: Rhs, t: Tensor, y: Tensor, p: Tensor) -> tuple[Tensor, Tensor]:
+    """Return df/dy (M, n, n) and df/dt (M, n), all rows and directions together."""
+    size = y.shape[1]
+    directions = torch.eye(size + 1, dtype=y.dtype, device=y.device)
+
+    def along(direction: Tensor) -> Tensor:
+        into = (direction[:1].expand_as(t), direction[1:].expand_as(y))
+        return jvp(lambda a, b: rhs(a, b, p), (t, y), into)[1]
+
+    columns = vmap(along, out_dims=-1)(directions)
+    return columns[..., 1:], columns[..., 0]
+
+
+def _step(
+    rhs: Rhs, t: Tensor, y: Tensor, f: Tensor, h: Tensor, p: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return the new state and the error estimate, which is the last stage."""
+    # a sample that has arrived has h = 0: any step will do, its result is not used
+    h = torch.where(h > 0, h, torch.ones_like(h))
+    by_y, by_t = jacobian(rhs, t, y, p)
+    eye = torch.eye(y.shape[1], dtype=y.dtype, device=y.device)
+    factors, pivots, _ = torch.linalg.lu_factor_ex(eye / (_GAMMA * h[..., None]) - by_y)
+
+    def solved(b: Tensor) -> Tensor:
+        return torch.linalg.lu_solve(factors, pivots, b[..., None])[..., 0]
+
+    u1 = solved(f + 0.5 * h * by_t)
+    u2 = solved(f + 4 / h * u1 + 1.5 * h * by_t)
+    u3 = solved(rhs(t + h, y + 2 * u1, p) + (u1 - u2) / h)
+    u4 = solved(rhs(t + h, y + 2 * u1 + u3, p) + (u1 - u2 - 8 / 3 * u3) / h)
+    return y + 2 * u1 + u3 + u4, u4
+
+
+def attempt(like: Tensor) -> Attempt:
+    """Return one step without a graph."""
+
+    def step(
+        rhs: Rhs, t: Tensor, y: Tensor, f: Tensor, h: Tensor, p: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+        y1, error = _step(rhs, t, y, f, h, p)
+        return y1, rhs(t + h, y1, p), error, None
+
+    return step
+
+
+def stages(rhs: Rhs, t: Tensor, y: Tensor, h: Tensor, p: Tensor) -> tuple[Tensor, ...]:
+    """The same step as a differentiable function: (y1, f0, f1)."""
+    f = rhs(t, y, p)
+    y1, _ = _step(rhs, t, y, f, h, p)
+    return y1, f, rhs(t + h, y1, p)
+
+
+def weights(x: Tensor, h: Tensor) -> tuple[Tensor, ...]:
+    """Cubic through both ends with their slopes."""
+    return x * x * (3 - 2 * x), h * x * (1 - x) ** 2, h * x * x * (x - 1)
+
+
+METHOD = Method(order=3, attempt=attempt, stages=stages, weights=weights)
+
+
+def solve(
+    rhs: Rhs,
+    initial: Tensor,
+    times: Tensor,
+    parameters: Tensor,
+    *,
+    rtol: float = 1e-6,
+    atol: float = 1e-8,
+    max_steps: int = 20_000,
+    scale: Tensor | None = None,
+    describe: Describe = str,
+) -> Tensor:
+    """Solve a stiff system; see :mod:`pima_physics.engines`.
+
+    Raises
+    ------
+    SolveError
+        If a sample needs more than ``max_steps`` steps or its step underflows.
+    """
+    rtol, atol = tolerances(initial.dtype, rtol, atol)
+    settings = Settings(rtol, atol, max_steps, scale, describe, _FIX)
+    return solve_adaptive(METHOD, rhs, initial, times, parameters, settings)
