@@ -1,0 +1,176 @@
+r"""A physics decoder's start: the law fitted to every training sample by itself.
+
+A law such as a frequency has many local optima, in which gradient training from random weights
+gets caught. Before the networks learn anything, each sample's parameters are therefore fitted
+alone (many starts, then Levenberg-Marquardt). Around these fits the squared residual is nearly a
+quadratic, which the warm-up first trains on:
+
+.. math:: \lVert x - f(u)\rVert^2 \approx \lVert x - f(\hat u)\rVert^2
+          + (u - \hat u)^\top J^\top J\, (u - \hat u)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pima_physics.dataset import Data
+from pima_physics.decoders import Law, PhysicsDecoder
+from pima_physics.errors import SolveError
+from pima_physics.model import Network, squared_residuals
+from pima_physics.refine import double, jacobian_of, refine
+from pima_physics.simulator import ODE
+
+# Parameter sets tried as starts, their spread in unconstrained units, samples fitted at most.
+STARTS, SPREAD, MAX_SAMPLES = 1024, 2.0, 4000
+ODE_STARTS, ODE_MAX_SAMPLES = 64, 400
+# A weak pull to typical values settles parameters that a curve does not show.
+PULL = 1e-2
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Fits of a law to single samples, in stored values.
+
+    Attributes
+    ----------
+    raw : Tensor, shape (sample, parameter)
+        Unconstrained parameters; zero where not fitted.
+    curvature : Tensor, shape (sample, parameter, parameter)
+        J^T J over the observed points.
+    residual : Tensor, shape (sample,)
+        Sum of squared residuals.
+    fitted : Tensor of bool, shape (sample,)
+    """
+
+    raw: Tensor
+    curvature: Tensor
+    residual: Tensor
+    fitted: Tensor
+
+    def take(self, index: Tensor) -> Calibration:
+        """Some of the samples."""
+        return Calibration(*(getattr(self, n)[index] for n in self.__dataclass_fields__))
+
+    def squared_residual(self, raw: Tensor) -> Tensor:
+        """Quadratic approximation of the squared residual at other parameters, (sample,)."""
+        away = raw - self.raw
+        square = torch.einsum("bi,bij,bj->b", away, self.curvature, away)
+        return self.residual + square
+
+
+def calibrate(network: Network, data: Data, *, seed: int) -> dict[str, Calibration]:
+    """Fit every per-sample physics decoder to the samples, and scale it to the fits, in place."""
+    found = {}
+    for name, decoder in zip(network.names, network.decoders, strict=True):
+        if isinstance(decoder, PhysicsDecoder) and decoder.law.free:
+            generator = torch.Generator().manual_seed(seed)
+            calibration = _calibrate_one(decoder, data, name, generator)
+            if bool(calibration.fitted.any()):
+                decoder.rescale(calibration.raw[calibration.fitted])
+            found[name] = calibration
+    return found
+
+
+def _calibrate_one(
+    decoder: PhysicsDecoder, data: Data, name: str, generator: torch.Generator
+) -> Calibration:
+    law = double(decoder.law)
+    slow = isinstance(law.simulator, ODE)
+    modality = data.modalities[name]
+    few = ODE_MAX_SAMPLES if slow else MAX_SAMPLES
+    index = modality.present.nonzero()[:, 0]
+    order = torch.randperm(len(index), generator=generator)[:few].to(index.device)
+    index = index[order]
+    part = modality.take(index)
+    values = part.values.double().flatten(1)
+    mask = part.mask.double().flatten(1)
+    grid = None if part.grid is None else {k: v.double() for k, v in part.grid.items()}
+    trials = _trials(law, ODE_STARTS if slow else STARTS, grid, generator, values)
+    start = _best_trials(law, trials, values, mask, grid)
+    size, free = len(values), len(law.free)
+    eye = torch.eye(free, dtype=values.dtype, device=values.device)
+    noise, best = 1.0, None
+    for rank in range(start.shape[0]):
+        try:
+            fit = refine(
+                law,
+                values,
+                mask,
+                start[rank],
+                noise_variance=noise,
+                prior_mean=torch.zeros(free, dtype=values.dtype, device=values.device),
+                prior_precision=PULL * eye,
+                grid=grid,
+                iterations=25,
+            )
+            square = (mask * (values - law(fit.raw, grid).flatten(1)).square()).sum(1)
+        except SolveError:
+            continue
+        if best is None:
+            best = (fit.raw, square)
+        else:
+            better = square < best[1]
+            best = (torch.where(better[:, None], fit.raw, best[0]), best[1].minimum(square))
+    total = data.size
+    like = modality.values
+    result = Calibration(
+        torch.zeros(total, free, dtype=like.dtype, device=like.device),
+        torch.zeros(total, free, free, dtype=like.dtype, device=like.device),
+        torch.zeros(total, dtype=like.dtype, device=like.device),
+        torch.zeros(total, dtype=torch.bool, device=like.device),
+    )
+    if best is None or size == 0:
+        return result
+    raw, square = best
+    jacobian = jacobian_of(law, raw, grid)
+    curvature = jacobian.mT @ (mask[..., None] * jacobian)
+    good = torch.isfinite(square) & torch.isfinite(curvature).all(-1).all(-1)
+    keep = index[good]
+    result.raw[keep] = raw[good].to(like)
+    result.curvature[keep] = curvature[good].to(like)
+    result.residual[keep] = square[good].to(like)
+    result.fitted[keep] = True
+    return result
+
+
+def _trials(
+    law: Law,
+    count: int,
+    grid: Mapping[str, Tensor] | None,
+    generator: torch.Generator,
+    like: Tensor,
+) -> Tensor:
+    """Parameter sets around typical values; nearer ones where the law cannot be solved."""
+    spread = SPREAD
+    while spread > 0.1:
+        trials = spread * torch.randn(count, len(law.free), generator=generator).to(like)
+        trials[0] = 0.0
+        try:
+            law(trials, None if grid is None else {k: v[:1].expand(count, -1) for k, v in grid.items()})
+            return trials
+        except SolveError:
+            spread *= 0.5
+    return torch.zeros(1, len(law.free), dtype=like.dtype, device=like.device)
+
+
+def _best_trials(
+    law: Law, trials: Tensor, values: Tensor, mask: Tensor, grid: Mapping[str, Tensor] | None
+) -> Tensor:
+    """The two best trials of every sample, shape (rank, sample, parameter)."""
+    ranks = min(2, len(trials))
+    if grid is None:
+        square, _ = squared_residuals(law(trials, None), values, mask)
+    else:
+        few = trials[:32]
+        columns = [
+            (mask * (values - law(t.expand(len(values), -1), grid).flatten(1)).square()).sum(1)
+            for t in few
+        ]
+        square, trials = torch.stack(columns, dim=1), few
+    square = torch.nan_to_num(square, nan=torch.inf)
+    return trials[square.topk(ranks, dim=1, largest=False).indices].transpose(0, 1)
+

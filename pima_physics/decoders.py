@@ -1,0 +1,279 @@
+"""Decoders p(x_m|z): neural networks, and physical laws with units."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pima_physics.dataset import ModalityInfo
+from pima_physics.encoders import image_axes, mlp, resolve_network
+from pima_physics.errors import DataError
+from pima_physics.simulator import Simulator
+from pima_physics.units import compatible, conversion, pretty
+
+
+class Decoder(nn.Module, ABC):
+    """Maps latent positions to what the likelihood takes, in stored values."""
+
+    @abstractmethod
+    def forward(self, z: Tensor, grid: Mapping[str, Tensor] | None = None) -> Tensor:
+        """Decode.
+
+        Parameters
+        ----------
+        z : Tensor, shape (batch, latent)
+        grid : mapping, optional
+            Coordinate name -> own grid per sample, shape (batch, points).
+
+        Returns
+        -------
+        Tensor, shape (batch, *shape)
+        """
+
+    def penalty(self) -> Tensor | float:
+        """Extra cost of the last decoding, in nats per sample."""
+        return 0.0
+
+
+class MLPDecoder(Decoder):
+    """Perceptron from the latent to the flattened values."""
+
+    def __init__(self, info: ModalityInfo, latent_dim: int, hidden: tuple[int, ...]) -> None:
+        super().__init__()
+        self.shape = tuple(info.shape)
+        self.network = mlp([latent_dim, *reversed(hidden), max(1, torch.Size(self.shape).numel())])
+
+    def forward(self, z: Tensor, grid: Mapping[str, Tensor] | None = None) -> Tensor:
+        return self.network(z).reshape(len(z), *self.shape)
+
+
+class ConvDecoder(Decoder):
+    """Perceptron to a coarse grid, then two upsampling convolutions."""
+
+    def __init__(self, info: ModalityInfo, latent_dim: int, hidden: tuple[int, ...]) -> None:
+        super().__init__()
+        self.shape = tuple(info.shape)
+        self.axes = image_axes(info)
+        if self.axes is None:
+            self.space, self.channels = (torch.Size(self.shape).numel(),), 1
+            conv, mode = nn.Conv1d, "linear"
+        else:
+            height, width, channel = self.axes
+            self.space = (self.shape[height], self.shape[width])
+            self.channels = 1 if channel is None else self.shape[channel]
+            conv, mode = nn.Conv2d, "bilinear"
+        self.coarse = tuple(-(-n // 4) for n in self.space)
+        self.head = mlp([latent_dim, hidden[-1] if hidden else 64, 32 * int(np.prod(self.coarse))])
+        middle = tuple(-(-n // 2) for n in self.space)
+        self.body = nn.Sequential(
+            nn.SiLU(),
+            nn.Upsample(middle, mode=mode, align_corners=False),
+            conv(32, 16, 3, padding=1),
+            nn.SiLU(),
+            nn.Upsample(self.space, mode=mode, align_corners=False),
+            conv(16, self.channels, 3, padding=1),
+        )
+
+    def forward(self, z: Tensor, grid: Mapping[str, Tensor] | None = None) -> Tensor:
+        x = self.body(self.head(z).reshape(len(z), 32, *self.coarse))
+        if self.axes is None:
+            return x.reshape(len(z), *self.shape)
+        height, width, channel = self.axes
+        if channel is None:
+            return x[:, 0]
+        order = [0, 0, 0]
+        order[channel], order[height], order[width] = 1, 2, 3
+        return x.permute(0, *order)
+
+
+def bind_coordinates(simulator: Simulator, info: ModalityInfo) -> dict[str, str]:
+    """Match the simulator's coordinates to the data's, by name or, where there is one, by unit.
+
+    Returns
+    -------
+    dict
+        Simulator's coordinate -> data's coordinate.
+
+    Raises
+    ------
+    DataError
+        Where a coordinate has no counterpart or an incompatible unit.
+    """
+    wanted, given = dict(simulator.coordinates), dict(info.coordinates)
+    match = {name: name for name in wanted if name in given}
+    left = [name for name in wanted if name not in match]
+    spare = [name for name in given if name not in match.values()]
+    if len(left) == 1 and len(spare) == 1:
+        match[left[0]] = spare[0]
+        left = []
+    law = type(simulator).__name__
+    if left or (len(spare) > 0 and len(match) < len(given)):
+        raise DataError(
+            f"modality '{info.name}': coordinates do not match those of {law}",
+            found=", ".join(f"{n} [{pretty(c.unit)}]" for n, c in given.items()) or "none",
+            expected=", ".join(f"{n} [{pretty(u)}]" for n, u in wanted.items()) or "none",
+            fix="rename the data's dimension, or give it a coordinate variable with units",
+        )
+    for name, counterpart in match.items():
+        unit = given[counterpart].unit
+        if not compatible(unit, wanted[name]):
+            raise DataError(
+                f"modality '{info.name}': coordinate '{counterpart}' has the wrong unit for {law}",
+                found=unit,
+                expected=f"a unit compatible with {wanted[name]}",
+                fix=f"set the attribute units of '{counterpart}' in the file",
+            )
+    return match
+
+
+class PhysicsDecoder(Decoder):
+    r"""A simulator as decoder, with parameters per sample.
+
+    .. math:: \theta_j = T_j\big(m_j + r_j (W z + b)_j\big), \qquad
+              f(z) = \frac{u\,\mathrm{law}(\theta) - \mathrm{shift}}{\mathrm{scale}}
+
+    with :math:`T_j` the monotone map to the parameter's bounds, so that each parameter is one
+    direction of the latent, u the conversion to the data's unit, and m, r the centre and range
+    of the parameters over the samples (:meth:`rescale`).
+    """
+
+    def __init__(
+        self,
+        simulator: Simulator,
+        observe: str,
+        info: ModalityInfo,
+        latent_dim: int,
+        *,
+        discrepancy: bool = False,
+    ) -> None:
+        super().__init__()
+        self.law = Law(simulator, observe, info)
+        self.to_raw = nn.Linear(latent_dim, len(self.law.free))
+        # Start near typical values, yet not at them: the encoder needs a slope to begin with.
+        with torch.no_grad():
+            self.to_raw.weight.mul_(0.5)
+            self.to_raw.bias.zero_()
+        self.centre: Tensor
+        self.range: Tensor
+        self.register_buffer("centre", torch.zeros(len(self.law.free)))
+        self.register_buffer("range", torch.ones(len(self.law.free)))
+        self.correction = (
+            mlp([latent_dim, 32, max(1, torch.Size(info.shape).numel())], last_gain=0.0)
+            if discrepancy
+            else None
+        )
+        self.last_penalty: Tensor | float = 0.0
+
+    def raw_parameters(self, z: Tensor) -> Tensor:
+        """Unconstrained parameters, shape (batch, free parameter)."""
+        return self.centre + self.range * self.to_raw(z)
+
+    @torch.no_grad()
+    def rescale(self, raw: Tensor) -> None:
+        """Set centre and range from parameters of samples, robustly against bad fits."""
+        low, middle, high = torch.quantile(
+            raw, torch.tensor([0.1, 0.5, 0.9], dtype=raw.dtype, device=raw.device), dim=0
+        )
+        self.centre.copy_(middle)
+        # 10 to 90 % is 2.56 standard deviations of a Gaussian.
+        self.range.copy_(((high - low) / 2.56).clamp(min=1e-6))
+
+    def discrepancy(self, z: Tensor) -> Tensor | None:
+        """Neural correction to the law in stored values, None for a pure law."""
+        if self.correction is None:
+            return None
+        return self.correction(z).reshape(len(z), *self.law.shape)
+
+    def forward(self, z: Tensor, grid: Mapping[str, Tensor] | None = None) -> Tensor:
+        output = self.law(self.raw_parameters(z), grid)
+        extra = self.discrepancy(z)
+        if extra is None:
+            return output
+        # A correction of 10 % of the data's spread costs as much as half a nat per point: the
+        # law explains what it can, the network only what is left.
+        self.last_penalty = 50.0 * extra.square().flatten(1).sum(1)
+        return output + extra
+
+    def penalty(self) -> Tensor | float:
+        return self.last_penalty
+
+
+class ComponentPhysics(nn.Module):
+    """A simulator with one set of parameters for every joint outcome of the nodes."""
+
+    def __init__(
+        self, simulator: Simulator, observe: str, info: ModalityInfo, components: int
+    ) -> None:
+        super().__init__()
+        self.law = Law(simulator, observe, info)
+        self.raw = nn.Parameter(torch.zeros(components, len(self.law.free)))
+
+    def forward(self) -> Tensor:
+        """Prediction of every component in stored values, shape (component, *shape)."""
+        return self.law(self.raw, None)
+
+
+class Law(nn.Module):
+    """A simulator between unconstrained parameters and stored values of one modality."""
+
+    def __init__(self, simulator: Simulator, observe: str, info: ModalityInfo) -> None:
+        super().__init__()
+        self.simulator = simulator
+        self.observe = observe
+        self.free = tuple(simulator.free)
+        self.shape = tuple(info.shape)
+        self.binding = bind_coordinates(simulator, info)
+        self._factors = {}
+        for name, counterpart in self.binding.items():
+            change = conversion(info.coordinates[counterpart].unit, simulator.coordinates[name])
+            self._factors[name] = (change.scale, change.offset)
+        grids = np.meshgrid(
+            *[c.values for c in info.coordinates.values() if np.ndim(c.values) == 1],
+            indexing="ij",
+        )
+        shared = [n for n, c in info.coordinates.items() if np.ndim(c.values) == 1]
+        for name, values in zip(shared, grids, strict=True):
+            self.register_buffer(f"grid_{name}", torch.as_tensor(values.ravel().copy()))
+        to_data = conversion(simulator.outputs[observe], info.unit)
+        scale = np.broadcast_to(np.asarray(info.scale, dtype=float), self.shape).ravel()
+        shift = np.broadcast_to(np.asarray(info.shift, dtype=float), self.shape).ravel()
+        self.register_buffer("gain", torch.as_tensor(to_data.scale / scale))
+        self.register_buffer("offset", torch.as_tensor((to_data.offset - shift) / scale))
+        self.gain: Tensor
+        self.offset: Tensor
+
+    def coordinates(self, grid: Mapping[str, Tensor] | None, like: Tensor) -> dict[str, Tensor]:
+        """Coordinates in the simulator's units, each (points,) or (batch, points)."""
+        result = {}
+        for name, counterpart in self.binding.items():
+            own = (grid or {}).get(counterpart)
+            values = getattr(self, f"grid_{counterpart}") if own is None else own
+            scale, offset = self._factors[name]
+            result[name] = (scale * values + offset).to(like)
+        return result
+
+    def parameters_of(self, raw: Tensor) -> dict[str, Tensor]:
+        """Free parameters in the simulator's units, each of shape (batch,)."""
+        declared = self.simulator.parameters
+        return {name: declared[name].constrain(raw[:, j]) for j, name in enumerate(self.free)}
+
+    def forward(self, raw: Tensor, grid: Mapping[str, Tensor] | None) -> Tensor:
+        """Prediction in stored values, shape (batch, *shape)."""
+        outputs = self.simulator.simulate(self.coordinates(grid, raw), self.parameters_of(raw))
+        flat = outputs[self.observe] * self.gain.to(raw) + self.offset.to(raw)
+        return flat.reshape(len(raw), *self.shape)
+
+
+def make_decoder(
+    network: str, info: ModalityInfo, latent_dim: int, hidden: tuple[int, ...]
+) -> Decoder:
+    """Build the neural decoder of a modality."""
+    kinds: dict[str, type[MLPDecoder] | type[ConvDecoder]] = {
+        "mlp": MLPDecoder,
+        "conv": ConvDecoder,
+    }
+    return kinds[resolve_network(network, info)](info, latent_dim, hidden)

@@ -1,0 +1,154 @@
+r"""The evidence lower bound, collapsed over the joint outcome.
+
+.. math::
+    \mathrm{ELBO} = E_{q(z|x)}\Big[\sum_m \log p(x_m|z)\Big]
+      + \log\sum_c \exp\big(\log p(c) + E_q \log p(z|c) + \sum_{m'} \log p(x_{m'}|c)\big)
+      + H[q(z|x)]
+
+with q(c|x) at its mean-field optimum, the responsibility
+:math:`\gamma_c = \mathrm{softmax}_c(\dots)` of the second term.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pima_physics.calibrate import Calibration
+from pima_physics.dataset import Data
+from pima_physics.decoders import Decoder
+from pima_physics.fusion import drop_modalities
+from pima_physics.gaussian import LOG_2PI, Gaussian, product
+from pima_physics.likelihoods import MIN_NOISE_VARIANCE
+from pima_physics.model import Network
+
+
+@dataclass(frozen=True)
+class ELBO:
+    """Named terms per sample, in nats, and what they were computed from.
+
+    Attributes
+    ----------
+    reconstruction : dict of Tensor, shape (batch,)
+        Expected log likelihood of every modality decoded from z.
+    prior : Tensor, shape (batch,)
+        The logsumexp over components (or the unit prior's term during warm-up).
+    entropy : Tensor, shape (batch,)
+    penalty : Tensor, shape (batch,)
+        Cost of discrepancy networks; not part of the bound.
+    q : Gaussian
+    responsibility : Tensor, shape (batch, component)
+    outputs : dict of Tensor
+        Decoder outputs at the drawn z, in stored values.
+    """
+
+    reconstruction: dict[str, Tensor]
+    prior: Tensor
+    entropy: Tensor
+    penalty: Tensor
+    q: Gaussian
+    responsibility: Tensor
+    outputs: dict[str, Tensor]
+
+    @property
+    def total(self) -> Tensor:
+        """The bound per sample, shape (batch,)."""
+        return sum(self.reconstruction.values(), self.prior + self.entropy)
+
+    def means(self) -> dict[str, float]:
+        """Mean of every term over the batch, for the history."""
+        terms = {f"reconstruction_{name}": t for name, t in self.reconstruction.items()}
+        terms |= {"prior": self.prior, "entropy": self.entropy, "elbo": self.total}
+        values = torch.stack([t.detach().mean() for t in terms.values()]).tolist()
+        return dict(zip(terms, values, strict=True))
+
+
+def elbo(
+    network: Network,
+    batch: Data,
+    *,
+    generator: torch.Generator | None = None,
+    dropout: float = 0.0,
+    targets: Tensor | None = None,
+    unit_prior: bool = False,
+    draw: bool = True,
+    surrogates: Mapping[str, Calibration] | None = None,
+) -> ELBO:
+    """Bound of every sample of a batch.
+
+    Parameters
+    ----------
+    dropout : float
+        Probability that a sample shows only a part of its modalities; it is then the bound of
+        that part (what was hidden is not reconstructed).
+    targets : Tensor, shape (batch, component), optional
+        Held responsibilities: samples that show all their modalities use these in place of the
+        optimum.
+    unit_prior : bool
+        Use N(0, I) in place of the mixture (warm-up).
+    draw : bool
+        Draw z from q (else decode its mean).
+    surrogates : mapping, optional
+        Modality -> fits around which its squared residual is a quadratic (start of warm-up).
+    """
+    surrogates = surrogates or {}
+    observed = network.present(batch)
+    shown = drop_modalities(observed, dropout, generator)
+    q = product(*network.experts(batch), shown)
+    z = q.sample(generator) if draw else q.mean
+    outputs = network.decode(z, batch, skip=surrogates)
+    reconstruction, penalty = {}, torch.zeros_like(z[:, 0])
+    for m, name in enumerate(network.names):
+        if name in surrogates:
+            term = _surrogate(network, m, z, surrogates[name], batch.modalities[name].mask)
+            reconstruction[name] = term * shown[m]
+        if name not in outputs:
+            continue
+        data, likelihood = batch.modalities[name], network.likelihoods[m]
+        keep = shown[m].reshape(-1, *[1] * (data.mask.dim() - 1))
+        reconstruction[name] = likelihood.log_prob(outputs[name], data.values, data.mask & keep)
+        decoder = network.decoders[m]
+        if isinstance(decoder, Decoder):
+            penalty = penalty + decoder.penalty()
+    if unit_prior:
+        prior = -0.5 * (q.mean.square() + q.variance + LOG_2PI).sum(-1)
+        responsibility = torch.ones_like(prior)[:, None]
+    else:
+        log_joint = (
+            network.log_prior(batch)
+            + network.mixture.expected_log_density(q)
+            + network.component_log_likelihood(batch, shown)
+        )
+        prior, responsibility = _collapse(log_joint, targets, shown, observed)
+    return ELBO(reconstruction, prior, q.entropy(), penalty, q, responsibility, outputs)
+
+
+def _surrogate(
+    network: Network, m: int, z: Tensor, calibration: Calibration, mask: Tensor
+) -> Tensor:
+    """Normal log likelihood with the quadratic residual, at its own best noise variance."""
+    square = calibration.squared_residual(network.decoders[m].raw_parameters(z))
+    count = mask.flatten(1).sum(1)
+    fitted = calibration.fitted
+    variance = (square * fitted).sum() / (count * fitted).sum().clamp(min=1)
+    variance = variance.detach().clamp(min=MIN_NOISE_VARIANCE)
+    return -0.5 * fitted * (square / variance + count * (variance.log() + LOG_2PI))
+
+
+def _collapse(
+    log_joint: Tensor, targets: Tensor | None, shown: Tensor, observed: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Sum over components: logsumexp, or the bound at held responsibilities."""
+    free = torch.logsumexp(log_joint, dim=1)
+    responsibility = (log_joint - free[:, None]).exp()
+    if targets is None:
+        return free, responsibility
+    complete = (shown == observed).all(0)
+    held = (targets * (log_joint - targets.clamp(min=1e-12).log())).sum(1)
+    return (
+        torch.where(complete, held, free),
+        torch.where(complete[:, None], targets, responsibility),
+    )

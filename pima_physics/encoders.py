@@ -1,0 +1,148 @@
+"""Encoders q_m(z|x_m): one expert per modality, blind to what was not observed."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from pima_physics.dataset import ModalityInfo
+
+# exp(-14) keeps an expert's std above 1e-3 of the unit prior's: float32 products of experts stay
+# exact enough. exp(6) is "knows nothing".
+LOG_VARIANCE_RANGE = (-14.0, 6.0)
+
+# Above this many pixels along both axes a convolution pays for itself on a CPU.
+CONV_FROM = 32
+
+
+def mlp(sizes: list[int], *, last_gain: float | None = None) -> nn.Sequential:
+    """Multilayer perceptron with SiLU between the layers.
+
+    Parameters
+    ----------
+    sizes : list of int
+        Widths from input to output.
+    last_gain : float, optional
+        Factor on the initial weights of the last layer; 0 makes the network start at zero.
+    """
+    layers: list[nn.Module] = []
+    for inputs, outputs in pairwise(sizes):
+        layers += [nn.Linear(inputs, outputs), nn.SiLU()]
+    last = layers[-2]
+    if last_gain is not None and isinstance(last, nn.Linear):
+        with torch.no_grad():
+            last.weight.mul_(last_gain)
+            last.bias.mul_(last_gain)
+    return nn.Sequential(*layers[:-1])
+
+
+def image_axes(info: ModalityInfo) -> tuple[int, int, int | None] | None:
+    """Axes (height, width, channel) of an image modality in its shape, None for other shapes."""
+    if len(info.shape) == 2 and min(info.shape) >= 8:
+        return 0, 1, None
+    if len(info.shape) == 3:
+        named = [i for i, dim in enumerate(info.dims) if dim in ("channel", "rgb", "band", "c")]
+        small = [i for i in (2, 0) if info.shape[i] <= 4]
+        channel = (named or small or [None])[0]
+        if channel is not None:
+            height, width = (i for i in range(3) if i != channel)
+            return height, width, channel
+    return None
+
+
+def resolve_network(network: str, info: ModalityInfo) -> str:
+    """Turn "auto" into "mlp" or "conv" by the data's shape."""
+    if network != "auto":
+        return network
+    axes = image_axes(info)
+    large = axes is not None and min(info.shape[axes[0]], info.shape[axes[1]]) >= CONV_FROM
+    return "conv" if large else "mlp"
+
+
+class Encoder(nn.Module, ABC):
+    """Maps one modality's values and mask to the mean and log variance of its expert."""
+
+    @abstractmethod
+    def features(self, values: Tensor, mask: Tensor) -> Tensor:
+        """Mean and log variance side by side, shape (batch, 2 * latent)."""
+
+    def forward(self, values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log variance of the expert, each of shape (batch, latent)."""
+        mean, log_variance = self.features(values, mask).chunk(2, dim=-1)
+        return mean, log_variance.clamp(*LOG_VARIANCE_RANGE)
+
+
+class MLPEncoder(Encoder):
+    """Perceptron on the flattened values (and mask, where the training data had gaps)."""
+
+    def __init__(self, info: ModalityInfo, latent_dim: int, hidden: tuple[int, ...]) -> None:
+        super().__init__()
+        size = max(1, torch.Size(info.shape).numel())
+        self.counts = info.likelihood == "poisson"
+        self.sees_mask = info.has_missing
+        self.network = mlp([size * (1 + self.sees_mask), *hidden, 2 * latent_dim])
+
+    def features(self, values: Tensor, mask: Tensor) -> Tensor:
+        x = torch.log1p(values) if self.counts else values
+        x = (x * mask).flatten(1)
+        if self.sees_mask:
+            x = torch.cat([x, mask.to(x.dtype).flatten(1)], dim=1)
+        return self.network(x)
+
+
+class ConvEncoder(Encoder):
+    """Two strided convolutions, over an image or along a curve, then a perceptron."""
+
+    def __init__(self, info: ModalityInfo, latent_dim: int, hidden: tuple[int, ...]) -> None:
+        super().__init__()
+        self.axes = image_axes(info)
+        self.counts = info.likelihood == "poisson"
+        self.sees_mask = info.has_missing
+        if self.axes is None:
+            channels, conv = 1, nn.Conv1d
+        else:
+            height, width, channel = self.axes
+            channels, conv = (1 if channel is None else info.shape[channel]), nn.Conv2d
+        self.body = nn.Sequential(
+            conv(channels * (1 + self.sees_mask), 16, 4, stride=2, padding=1),
+            nn.SiLU(),
+            conv(16, 32, 4, stride=2, padding=1),
+            nn.SiLU(),
+            nn.Flatten(),
+        )
+        with torch.no_grad():
+            probe = self._arrange(torch.zeros(1, *info.shape), torch.ones(1, *info.shape))
+            width = self.body(probe).shape[1]
+        self.head = mlp([width, hidden[-1] if hidden else 64, 2 * latent_dim])
+
+    def _arrange(self, values: Tensor, mask: Tensor) -> Tensor:
+        x = (torch.log1p(values) if self.counts else values) * mask
+        x, m = arrange_channels(x, self.axes), arrange_channels(mask.to(x.dtype), self.axes)
+        return torch.cat([x, m], dim=1) if self.sees_mask else x
+
+    def features(self, values: Tensor, mask: Tensor) -> Tensor:
+        return self.head(self.body(self._arrange(values, mask)))
+
+
+def arrange_channels(x: Tensor, axes: tuple[int, int, int | None] | None) -> Tensor:
+    """Bring (batch, *shape) to (batch, channel, ...) as convolutions expect."""
+    if axes is None:
+        return x.flatten(1)[:, None]
+    height, width, channel = axes
+    if channel is None:
+        return x[:, None]
+    return x.permute(0, channel + 1, height + 1, width + 1)
+
+
+def make_encoder(
+    network: str, info: ModalityInfo, latent_dim: int, hidden: tuple[int, ...]
+) -> Encoder:
+    """Build the encoder of a modality."""
+    kinds: dict[str, type[MLPEncoder] | type[ConvEncoder]] = {
+        "mlp": MLPEncoder,
+        "conv": ConvEncoder,
+    }
+    return kinds[resolve_network(network, info)](info, latent_dim, hidden)

@@ -1,0 +1,100 @@
+"""Diagonal Gaussians: the posterior q(z|x), its experts and the mixture's components."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+LOG_2PI = math.log(2.0 * math.pi)
+
+
+@dataclass(frozen=True)
+class Gaussian:
+    r"""A batch of diagonal Gaussians :math:`N(\mu, \mathrm{diag}\, s^2)`.
+
+    Attributes
+    ----------
+    mean, log_variance : Tensor, shape (..., latent)
+    """
+
+    mean: Tensor
+    log_variance: Tensor
+
+    @property
+    def variance(self) -> Tensor:
+        """Variance per axis."""
+        return self.log_variance.exp()
+
+    @property
+    def std(self) -> Tensor:
+        """Standard deviation per axis."""
+        return (0.5 * self.log_variance).exp()
+
+    def sample(self, generator: torch.Generator | None = None) -> Tensor:
+        """One reparametrised draw (Kingma and Welling 2014)."""
+        noise = torch.randn(
+            self.mean.shape,
+            generator=generator,
+            dtype=self.mean.dtype,
+            device=self.mean.device,
+        )
+        return self.mean + self.std * noise
+
+    def entropy(self) -> Tensor:
+        r""":math:`H = \tfrac12 \sum_d (1 + \log 2\pi s_d^2)`, in nats, shape (...)."""
+        return 0.5 * (self.log_variance + (1.0 + LOG_2PI)).sum(-1)
+
+
+def product(mean: Tensor, log_variance: Tensor, present: Tensor) -> Gaussian:
+    r"""Precision-weighted product of the present experts and of the unit expert N(0, I).
+
+    .. math:: s^{-2} = 1 + \sum_m a_m s_m^{-2}, \qquad \mu = s^2 \sum_m a_m s_m^{-2} \mu_m
+
+    Parameters
+    ----------
+    mean, log_variance : Tensor, shape (modality, batch, latent)
+    present : Tensor, shape (modality, batch)
+        1 where the modality was observed, else 0.
+
+    References
+    ----------
+    Wu and Goodman 2018, Multimodal generative models for scalable weakly-supervised learning.
+    """
+    precision = present[..., None].to(mean.dtype) * (-log_variance).exp()
+    total = 1.0 + precision.sum(0)
+    return Gaussian((precision * mean).sum(0) / total, -total.log())
+
+
+def expected_log_density(q: Gaussian, mean: Tensor, log_variance: Tensor) -> Tensor:
+    r"""Expected log density of every component under q, as matrix products.
+
+    .. math:: E_q \log N(z; \mu_c, s_c^2) =
+              -\tfrac12 \sum_d \left[\log 2\pi s_{cd}^2
+              + \frac{s_d^2 + (\mu_d - \mu_{cd})^2}{s_{cd}^2}\right]
+
+    The square is expanded, so that memory stays batch x component and never has a third axis.
+
+    Parameters
+    ----------
+    q : Gaussian, shape (batch, latent)
+    mean, log_variance : Tensor, shape (component, latent)
+
+    Returns
+    -------
+    Tensor, shape (batch, component), in nats.
+    """
+    # Shifting both by the components' centre keeps the expanded square free of cancellation.
+    centre = mean.mean(0)
+    m, mu = q.mean - centre, mean - centre
+    precision = (-log_variance).exp()
+    square = (m.square() + q.variance) @ precision.T - 2.0 * m @ (precision * mu).T
+    constant = (log_variance + precision * mu.square()).sum(-1) + LOG_2PI * mean.shape[-1]
+    return -0.5 * (square + constant)
+
+
+def kl_to_unit(q: Gaussian) -> Tensor:
+    r""":math:`KL(q \| N(0, I))` in nats, shape (batch,)."""
+    return 0.5 * (q.variance + q.mean.square() - 1.0 - q.log_variance).sum(-1)

@@ -1,0 +1,101 @@
+"""The mixture p(z|c): one diagonal Gaussian per joint outcome, updated in closed form."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pima_physics.dag import DAG
+from pima_physics.gaussian import Gaussian, expected_log_density
+
+# A component narrower than this (in units of the latent's prior spread) describes single samples
+# rather than a group; the floor keeps its density bounded.
+MIN_STD = 0.02
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Sufficient statistics of the mixture, summed over samples.
+
+    Attributes
+    ----------
+    count : Tensor, shape (component,)
+    first, second : Tensor, shape (component, latent)
+        Sums of E[z] and of E[z^2] weighted with the responsibilities.
+    """
+
+    count: Tensor
+    first: Tensor
+    second: Tensor
+
+    @staticmethod
+    def of(q: Gaussian, responsibility: Tensor) -> Statistics:
+        """Statistics of a batch."""
+        return Statistics(
+            responsibility.sum(0),
+            responsibility.T @ q.mean,
+            responsibility.T @ (q.mean.square() + q.variance),
+        )
+
+    def blend(self, other: Statistics, weight: float) -> Statistics:
+        """Move ``weight`` of the way to ``other``."""
+        return Statistics(
+            self.count.lerp(other.count, weight),
+            self.first.lerp(other.first, weight),
+            self.second.lerp(other.second, weight),
+        )
+
+    def scaled(self, factor: float) -> Statistics:
+        """All sums times a factor."""
+        return Statistics(self.count * factor, self.first * factor, self.second * factor)
+
+
+class Mixture(nn.Module):
+    r"""Components :math:`N(\mu_c, \mathrm{diag}\,s_c^2)` of the latent prior."""
+
+    def __init__(self, dag: DAG, latent_dim: int) -> None:
+        super().__init__()
+        self.mean: Tensor
+        self.log_variance: Tensor
+        self.design: Tensor
+        self.register_buffer("mean", torch.zeros(dag.components, latent_dim))
+        self.register_buffer("log_variance", torch.zeros(dag.components, latent_dim))
+        self.register_buffer("design", torch.as_tensor(additive_design(dag)).float())
+
+    def expected_log_density(self, q: Gaussian) -> Tensor:
+        """E_q log p(z|c), shape (batch, component)."""
+        return expected_log_density(q, self.mean, self.log_variance)
+
+    @torch.no_grad()
+    def update(self, statistics: Statistics, *, shrinkage: float = 5.0) -> None:
+        r"""Set means and variances to their posterior modes under a hierarchical prior.
+
+        A component's mean is shrunk towards the additive fit
+        :math:`\mu_0 + \sum_l M_l[n_l]` over all components and its variance towards the pooled
+        one, both with the weight of ``shrinkage`` samples: what a rare joint outcome looks like
+        is told by its nodes until it has samples of its own.
+        """
+        count, first = statistics.count, statistics.first
+        n = count[:, None]
+        mean = first / n.clamp(min=1e-8)
+        design = self.design.to(mean)
+        gram = design.T @ (n * design) + 1e-3 * torch.eye(design.shape[1]).to(mean)
+        additive = design @ torch.linalg.solve(gram, design.T @ first)
+        mean = (n * mean + shrinkage * additive) / (n + shrinkage)
+        scatter = statistics.second - 2.0 * mean * first + n * mean.square()
+        pooled = scatter.sum(0) / count.sum().clamp(min=1.0)
+        variance = (scatter + shrinkage * pooled) / (n + shrinkage)
+        self.mean.copy_(mean)
+        self.log_variance.copy_(variance.clamp(min=MIN_STD**2).log())
+
+
+def additive_design(dag: DAG) -> np.ndarray:
+    """Indicator matrix of an additive model of the nodes, shape (component, 1 + sum(C_l - 1))."""
+    joint = dag.joint_outcomes()
+    columns = [np.ones(len(joint))]
+    for node, outcomes in enumerate(dag.outcomes):
+        columns += [(joint[:, node] == k).astype(float) for k in range(1, outcomes)]
+    return np.stack(columns, axis=1)

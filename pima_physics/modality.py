@@ -1,0 +1,143 @@
+"""What a user says about one modality: its variable, its likelihood and its decoder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pima_physics.dataset import Request
+from pima_physics.errors import ConfigError, closest
+from pima_physics.likelihoods import LIKELIHOODS
+from pima_physics.simulator import Simulator
+
+NETWORKS = ("auto", "mlp", "conv")
+
+
+def _check_choice(what: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ConfigError(
+            f"unknown {what} '{value}'",
+            expected=", ".join(choices),
+            fix=f"did you mean '{closest(value, choices) or choices[0]}'?",
+        )
+
+
+@dataclass(frozen=True)
+class Neural:
+    """A modality decoded by a neural network.
+
+    Parameters
+    ----------
+    variable : str or sequence of str
+        Variable of the dataset; several scalar variables are stacked to a vector.
+    units : str, optional
+        Unit to work and report in; the data are converted. Default: the unit in the file.
+    likelihood : {"normal", "student_t", "bernoulli", "poisson"}
+    network : {"auto", "mlp", "conv"}
+        Kind of encoder and decoder; "auto" chooses by the data's shape.
+    hidden : tuple of int
+        Widths of the hidden layers of the encoder; the decoder mirrors them.
+    coordinates : mapping, optional
+        Dimension -> variable that holds an own grid per sample.
+    """
+
+    variable: str | tuple[str, ...]
+    units: str | None = None
+    likelihood: str = "normal"
+    network: str = "auto"
+    hidden: tuple[int, ...] = (128, 64)
+    coordinates: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.variable, str):
+            object.__setattr__(self, "variable", tuple(self.variable))
+        object.__setattr__(self, "hidden", tuple(int(h) for h in self.hidden))
+        _check_choice("likelihood", self.likelihood, tuple(LIKELIHOODS))
+        _check_choice("network", self.network, NETWORKS)
+
+    def request(self, name: str) -> Request:
+        """What the dataset must supply for this modality."""
+        return _request(name, self.variable, self.units, self.likelihood, self.coordinates)
+
+
+@dataclass(frozen=True)
+class Physics:
+    """A modality decoded by a physical law with units.
+
+    Parameters
+    ----------
+    simulator : Simulator
+        The law; see :class:`pima_physics.Simulator` and :class:`pima_physics.ODE`.
+    observe : str, optional
+        Output of the simulator that is observed. Default: its only output.
+    variable : str, optional
+        Variable of the dataset. Default: the name of the output.
+    units : str, optional
+        Unit to work and report in. Default: the unit in the file.
+    likelihood : {"normal", "student_t"}
+    per : {"sample", "component"}
+        One set of parameters for every sample (inferred from its latent position), or one for
+        every joint outcome of the nodes.
+    parameters : mapping, optional
+        Name -> changes of a declared parameter: ``bounds``, ``value``, ``vary``, ``units``, ...
+    discrepancy : bool
+        Add a small neural correction to the law; its share of the variance is reported.
+    hidden : tuple of int
+        Widths of the hidden layers of the encoder.
+    """
+
+    simulator: Simulator
+    observe: str | None = None
+    variable: str | None = None
+    units: str | None = None
+    likelihood: str = "normal"
+    per: str = "sample"
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    discrepancy: bool = False
+    hidden: tuple[int, ...] = (128, 64)
+    coordinates: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _check_choice("parameter scope (per)", self.per, ("sample", "component"))
+        _check_choice("likelihood", self.likelihood, ("normal", "student_t"))
+        if self.per == "component" and self.likelihood != "normal":
+            raise ConfigError(
+                "parameters per component need the normal likelihood", found=self.likelihood
+            )
+        outputs = tuple(self.simulator.outputs)
+        if self.observe is None:
+            guess = self.variable if self.variable in outputs else None
+            if guess is None and len(outputs) > 1:
+                raise ConfigError(
+                    f"{type(self.simulator).__name__} has several outputs",
+                    expected="observe: one of " + ", ".join(outputs),
+                )
+            object.__setattr__(self, "observe", guess or outputs[0])
+        assert self.observe is not None
+        _check_choice("output (observe)", self.observe, outputs)
+        if self.variable is None:
+            object.__setattr__(self, "variable", self.observe)
+        if self.parameters:
+            object.__setattr__(self, "simulator", self.simulator.replace(**self.parameters))
+            object.__setattr__(self, "parameters", {})
+        object.__setattr__(self, "hidden", tuple(int(h) for h in self.hidden))
+
+    def request(self, name: str) -> Request:
+        """What the dataset must supply for this modality."""
+        assert self.variable is not None
+        return _request(name, self.variable, self.units, self.likelihood, self.coordinates)
+
+
+Modality = Neural | Physics
+
+
+def _request(
+    name: str,
+    variable: str | tuple[str, ...],
+    units: str | None,
+    likelihood: str,
+    coordinates: Mapping[str, str],
+) -> Request:
+    variables = (variable,) if isinstance(variable, str) else variable
+    return Request(name, variables, units, likelihood, coordinates=coordinates)

@@ -1,0 +1,166 @@
+r"""The generative model and its posterior; read beside section 1 of the design.
+
+.. math::
+    c &= (n_1 \dots n_L), \quad p(c) = \prod_l p(n_l \mid n_{pa(l)}) \\
+    p(z \mid c) &= N(z; \mu_c, \mathrm{diag}\, s_c^2) \\
+    p(x_m \mid z) &\text{ or } p(x_m \mid c): \text{ decoder and likelihood of modality } m \\
+    q(z \mid x) &\propto N(z; 0, I) \prod_m q_m(z \mid x_m)
+
+References
+----------
+Walker, Actor, Martinez, Trask 2023, Causal disentanglement of multimodal data, arXiv 2310.18471.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from pima_physics.dag import DAG, DAGPrior
+from pima_physics.dataset import Data, ModalityInfo
+from pima_physics.decoders import ComponentPhysics, Decoder, PhysicsDecoder, make_decoder
+from pima_physics.encoders import make_encoder
+from pima_physics.errors import ConfigError
+from pima_physics.gaussian import Gaussian, product
+from pima_physics.likelihoods import make_likelihood
+from pima_physics.mixture import Mixture
+from pima_physics.modality import Modality, Physics
+
+# Log probability of a joint outcome that a label rules out; finite, so that 0 * log p stays 0.
+RULED_OUT = -1e9
+
+
+@dataclass(frozen=True)
+class PIMA:
+    """What is to be fitted: modalities, nodes and the size of the latent space.
+
+    Parameters
+    ----------
+    modalities : mapping of str to Neural or Physics
+    dag : DAG
+        Nodes, their numbers of outcomes and background knowledge.
+    latent_dim : int
+        Number of latent axes, at least 1.
+    """
+
+    modalities: Mapping[str, Modality]
+    dag: DAG
+    latent_dim: int = 4
+
+    def __post_init__(self) -> None:
+        if not self.modalities:
+            raise ConfigError("the model has no modalities", fix="give at least one")
+        if self.latent_dim < 1:
+            raise ConfigError("latent_dim must be at least 1", found=self.latent_dim)
+        object.__setattr__(self, "modalities", dict(self.modalities))
+
+    def build(self, infos: Mapping[str, ModalityInfo], *, seed: int = 0) -> Network:
+        """New networks for data of the given description; the global generator is untouched."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return Network(self, infos)
+
+
+class Network(nn.Module):
+    """Prior, posterior and likelihood as one module."""
+
+    def __init__(self, model: PIMA, infos: Mapping[str, ModalityInfo]) -> None:
+        super().__init__()
+        self.model, self.infos = model, dict(infos)
+        self.names = tuple(model.modalities)
+        self.encoders, self.decoders = nn.ModuleList(), nn.ModuleList()
+        self.likelihoods = nn.ModuleList()
+        for name, modality in model.modalities.items():
+            info, dim = infos[name], model.latent_dim
+            kind = "auto" if isinstance(modality, Physics) else modality.network
+            self.encoders.append(make_encoder(kind, info, dim, modality.hidden))
+            self.likelihoods.append(make_likelihood(info.likelihood))
+            self.decoders.append(self._decoder(modality, info))
+        self.prior = DAGPrior(model.dag)
+        self.mixture = Mixture(model.dag, model.latent_dim)
+        self.outcomes: Tensor
+        self.register_buffer("outcomes", torch.as_tensor(model.dag.joint_outcomes()))
+
+    def _decoder(self, modality: Modality, info: ModalityInfo) -> nn.Module:
+        if not isinstance(modality, Physics):
+            return make_decoder(modality.network, info, self.model.latent_dim, modality.hidden)
+        law, observe = modality.simulator, str(modality.observe)
+        if modality.per == "component":
+            return ComponentPhysics(law, observe, info, self.model.dag.components)
+        return PhysicsDecoder(
+            law, observe, info, self.model.latent_dim, discrepancy=modality.discrepancy
+        )
+
+    # Posterior ----------------------------------------------------------------------------
+
+    def experts(self, batch: Data) -> tuple[Tensor, Tensor]:
+        """Mean and log variance of every modality's expert, (modality, batch, latent) each."""
+        pairs = [
+            encoder(batch.modalities[name].values, batch.modalities[name].mask)
+            for name, encoder in zip(self.names, self.encoders, strict=True)
+        ]
+        return torch.stack([p[0] for p in pairs]), torch.stack([p[1] for p in pairs])
+
+    def present(self, batch: Data) -> Tensor:
+        """Which modality was observed, bool (modality, batch)."""
+        return torch.stack([batch.modalities[name].present for name in self.names])
+
+    def posterior(self, batch: Data, present: Tensor | None = None) -> Gaussian:
+        """q(z|x) from the modalities present."""
+        return product(*self.experts(batch), self.present(batch) if present is None else present)
+
+    # Prior --------------------------------------------------------------------------------
+
+    def log_prior(self, batch: Data) -> Tensor:
+        """log p(c), or log p(c | do), with outcomes that labels rule out; (batch or 1, K)."""
+        if batch.intervened is None:
+            log_prior = self.prior.log_weight[None]
+        else:
+            patterns, index = torch.unique(batch.intervened, dim=0, return_inverse=True)
+            log_prior = self.prior.log_joint_do(patterns).detach()[index]
+        for node, labels in batch.labels.items():
+            column = self.outcomes[:, self.model.dag.nodes.index(node)]
+            wrong = (labels[:, None] >= 0) & (column[None, :] != labels[:, None])
+            log_prior = log_prior + wrong * RULED_OUT
+        return log_prior
+
+    # Likelihood ---------------------------------------------------------------------------
+
+    def decode(
+        self, z: Tensor, batch: Data | None = None, *, skip: Container[str] = ()
+    ) -> dict[str, Tensor]:
+        """Decoder outputs of all modalities that are decoded from z, in stored values."""
+        return {
+            name: decoder(z, None if batch is None else batch.modalities[name].grid)
+            for name, decoder in zip(self.names, self.decoders, strict=True)
+            if isinstance(decoder, Decoder) and name not in skip
+        }
+
+    def component_log_likelihood(self, batch: Data, present: Tensor) -> Tensor | float:
+        """Sum of log p(x_m|c) over the modalities decoded per component, (batch, component)."""
+        total: Tensor | float = 0.0
+        for m, (name, decoder) in enumerate(zip(self.names, self.decoders, strict=True)):
+            if isinstance(decoder, ComponentPhysics):
+                data = batch.modalities[name]
+                variance = self.likelihoods[m].noise_variance
+                square, count = squared_residuals(decoder(), data.values, data.mask)
+                log_p = -0.5 * (square / variance + (count * torch.log(6.283185307 * variance))[:, None])
+                total = total + log_p * present[m][:, None]
+        return total
+
+
+def squared_residuals(prediction: Tensor, values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Masked squared distance of every sample to every component's prediction, by matmuls.
+
+    Returns
+    -------
+    square : Tensor, shape (batch, component)
+    count : Tensor, shape (batch,)
+        Observed entries of each sample.
+    """
+    x, f, m = values.flatten(1), prediction.flatten(1), mask.flatten(1).to(values.dtype)
+    square = (x.square() * m).sum(1, keepdim=True) - 2.0 * (x * m) @ f.T + m @ f.square().T
+    return square.clamp(min=0.0), m.sum(1)

@@ -1,0 +1,112 @@
+"""Views of the samples in which categorical features may show as groups."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pima_physics.calibrate import Calibration
+from pima_physics.dataset import Data
+from pima_physics.decoders import PhysicsDecoder
+from pima_physics.model import Network
+
+Array = NDArray[np.float64]
+
+MAX_AXES = 8
+# With fewer samples per axis than this, random directions look grouped.
+SAMPLES_PER_AXIS = 12
+
+
+@dataclass(frozen=True)
+class Representation:
+    """Coordinates of every sample in one view.
+
+    Attributes
+    ----------
+    name : str
+    values : array, shape (sample, axis)
+        Zero where the sample is not ``present``.
+    present : bool array, shape (sample,)
+        Samples that have this view.
+    """
+
+    name: str
+    values: Array
+    present: NDArray[np.bool_]
+
+
+@torch.no_grad()
+def representations(
+    network: Network, data: Data, fits: Mapping[str, Calibration]
+) -> list[Representation]:
+    """All views of the samples: latent, principal components, physical parameters.
+
+    Parameters
+    ----------
+    fits : mapping of Calibration
+        Laws fitted to single samples; they are not smoothed by any network.
+    """
+    network.eval()
+    axes = int(np.clip(data.size // SAMPLES_PER_AXIS, 1, MAX_AXES))
+    present = network.present(data).cpu().numpy()
+    q = network.posterior(data)
+    everyone = np.ones(data.size, dtype=bool)
+    views = [Representation("latent", _numpy(q.mean), everyone)]
+    parameters = []
+    for m, (name, decoder) in enumerate(zip(network.names, network.decoders, strict=True)):
+        if isinstance(decoder, PhysicsDecoder):
+            raw = _numpy(decoder.raw_parameters(q.mean))
+            parameters.append(Representation(f"parameters of {name}", raw, present[m]))
+            if name in fits and len(decoder.law.free):
+                fitted = fits[name].fitted.cpu().numpy()
+                raw = np.where(fitted[:, None], _numpy(fits[name].raw), 0.0)
+                parameters.append(Representation(f"fits of {name}", raw, fitted))
+    flat = {name: _flatten(data, name, present[m]) for m, name in enumerate(network.names)}
+    for m, name in enumerate(network.names):
+        values = principal_components(flat[name], present[m], axes)
+        views.append(Representation(f"components of {name}", values, present[m]))
+    if len(network.names) > 1:
+        complete = present.all(0)
+        if complete.mean() > 0.5:
+            joint = np.concatenate(list(flat.values()), axis=1)
+            values = principal_components(joint, complete, axes)
+            views.append(Representation("joint components", values, complete))
+            parts = [v.values for v in views if v.name.startswith("components of")]
+            stacked = np.where(complete[:, None], np.concatenate(parts, axis=1), 0.0)
+            views.append(Representation("stacked components", stacked, complete))
+    return views + parameters
+
+
+def _numpy(tensor: torch.Tensor) -> Array:
+    return tensor.double().cpu().numpy()
+
+
+def _flatten(data: Data, name: str, present: NDArray[np.bool_]) -> Array:
+    """Values of a modality, each feature standardised, gaps at its mean."""
+    modality = data.modalities[name]
+    values = _numpy(modality.values).reshape(data.size, -1)
+    mask = modality.mask.cpu().numpy().reshape(data.size, -1) & present[:, None]
+    count = mask.sum(0).clip(min=1)
+    mean = (values * mask).sum(0) / count
+    centred = (values - mean) * mask
+    std = np.sqrt((centred**2).sum(0) / count)
+    # Features without spread of their own (a background pixel) are left at zero.
+    return centred * np.where(std > 1e-3 * std.max(initial=0.0), 1.0 / np.maximum(std, 1e-300), 0.0)
+
+
+def principal_components(values: Array, present: NDArray[np.bool_], axes: int) -> Array:
+    """First principal components of the present samples, shape (sample, axis)."""
+    part = values[present]
+    axes = min(axes, part.shape[1], max(len(part) - 1, 1))
+    scores = np.zeros((len(values), axes))
+    if len(part) > 1:
+        # Randomised SVD is exact to rounding for so few leading components and linear in samples.
+        from sklearn.utils.extmath import randomized_svd
+
+        u, s, _ = randomized_svd(part - part.mean(0), axes, n_iter=4, random_state=0)
+        scores[present] = u * s
+    return scores
