@@ -82,6 +82,6 @@ def _draw_edge(ax: Axes, edge: graphs.Edge, start: np.ndarray, end: np.ndarray) 
     )
     if np.isfinite(edge.adjacent):
         middle = start + 0.42 * (end - start)
-        ax.text(*middle, f"{edge.adjacent:.2f}", ha="center", va="center", fontsize=8.5,
-                color=look.INK, zorder=4,
+        ax.text(middle[0], middle[1], f"{edge.adjacent:.2f}", ha="center", va="center",
+                fontsize=8.5, color=look.INK, zorder=4,
                 bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.2, "alpha": 0.85})

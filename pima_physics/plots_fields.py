@@ -16,6 +16,7 @@ from pima_physics import plots_tree as view
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+MOST_OUTCOMES = 8
 
 def _feature(tree: xr.DataTree, modality: str, node: str) -> xr.Dataset | None:
     """Mean, std and count of one node, only the outcomes that have samples."""
@@ -27,7 +28,9 @@ def _feature(tree: xr.DataTree, modality: str, node: str) -> xr.Dataset | None:
         return None
     chosen = group.isel(node=position)
     used = np.flatnonzero(np.nan_to_num(chosen["count"].values.astype(float)) > 0)
-    chosen = chosen.isel(outcome=used)
+    # More than eight outcomes cannot be told apart by eye: the most frequent ones, in order.
+    frequent = used[np.argsort(-chosen["count"].values[used], kind="stable")[:MOST_OUTCOMES]]
+    chosen = chosen.isel(outcome=np.sort(frequent))
     return chosen.transpose("outcome", ...) if len(used) else None
 
 
@@ -43,7 +46,7 @@ def plot_features(
     """What the outcomes of ``node`` look like in ``modality``: observed mean per outcome.
 
     Curves with a band of one standard deviation between samples, scalars as points with that bar,
-    images side by side.  Outcomes without samples are left out.
+    images side by side.  Outcomes without samples are left out, and of more than eight the rarest.
 
     Parameters
     ----------
@@ -123,6 +126,8 @@ def plot_feature_difference(
     chosen = _feature(tree, modality, node)
     if chosen is None or chosen.sizes["outcome"] < 2:
         return look.note(ax, "fewer than two outcomes with samples")
+    if view.field_kind(chosen["mean"].shape[1:]) not in ("image", "colour"):
+        return look.note(ax, "not an image: see the means by outcome")
     pictures = [view.as_image(field) for field in chosen["mean"]]
     flat = [picture.mean(-1) if picture.ndim == 3 else picture for picture in pictures]
     pairs = [(i, j) for i in range(len(flat)) for j in range(i + 1, len(flat))]
@@ -176,7 +181,8 @@ def plot_reconstruction(
     if kind in ("curve", "curves"):
         return _curve_reconstruction(ax, data, modality, samples)
     names = view.labels(data, "sample")
-    pictures = [view.as_image(data[n].isel(sample=k)) for n in ("observed", "mean") for k in samples]
+    rows = (data["observed"], data["mean"])
+    pictures = [view.as_image(row.isel(sample=k)) for row in rows for k in samples]
     titles = [f"sample {names[k]}" for k in samples] + ["model"] * len(samples)
     return images.mosaic(ax, pictures, titles, columns=len(samples),
                          unit=_value_label(data["mean"], modality))

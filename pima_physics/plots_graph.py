@@ -124,4 +124,5 @@ def positions(count: int) -> np.ndarray:
         return np.array([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]])
     angle = -np.pi / 2 + 2 * np.pi * np.arange(count) / count
     places = np.stack([np.cos(angle), np.sin(angle)], axis=1)
-    return places / np.abs(places).max(axis=0)
+    low, high = places.min(axis=0), places.max(axis=0)
+    return 2 * (places - low) / (high - low) - 1

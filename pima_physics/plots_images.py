@@ -63,7 +63,7 @@ def mosaic(
                 cmap="RdBu_r" if diverging else "viridis",
             )
         ax.text(left + width / 2, top - 0.05 * height, view.plain(title, 22), ha="center",
-                va="bottom", color=look.INK, fontsize=8)
+                va="bottom", color=look.INK, fontsize=9)
     rows = -(-len(images) // columns)
     ax.set_xlim(-0.02 * width, columns * (width + gap) - gap + 0.02 * width)
     ax.set_ylim(rows * (height + head) - head + 0.02 * height, -head)
@@ -78,6 +78,6 @@ def mosaic(
 def _colour_bar(ax: Axes, shown: Any, unit: str) -> None:
     bar = ax.figure.colorbar(shown, ax=ax, orientation="horizontal", fraction=0.06, pad=0.03,
                              aspect=30)
-    bar.ax.tick_params(colors=look.INK, labelsize=8, color=look.MUTED)
+    bar.ax.tick_params(colors=look.INK, labelsize=8.5, color=look.MUTED)
     bar.outline.set_visible(False)
-    bar.set_label(view.plain(unit, 40), color=look.INK, fontsize=8.5)
+    bar.set_label(view.plain(unit, 40), color=look.INK, fontsize=9.5)

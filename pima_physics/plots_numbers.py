@@ -43,6 +43,18 @@ def parameter_shares(tree: xr.DataTree, modality: str, parameter: str) -> dict[s
     return {node: share for node, share in shares.items() if np.isfinite(share)}
 
 
+def parameter_own_shares(tree: xr.DataTree, modality: str, parameter: str) -> dict[str, float]:
+    """Variance share of a per-sample parameter that each node adds to all the others."""
+    values = view.variable(tree, f"parameters/{modality}", parameter)
+    assigned = view.variable(tree, "posterior", "node_outcome")
+    if values is None or assigned is None or values.size != assigned.sizes["sample"]:
+        return {}
+    outcomes = assigned.transpose("sample", "node").values.astype(int)
+    shares = statistics.own_shares(values.values.astype(float)[:, None], outcomes)
+    names = view.labels(assigned, "node")
+    return {n: float(s) for n, s in zip(names, shares, strict=True) if np.isfinite(s)}
+
+
 def plot_parameters(
     tree: xr.DataTree, modality: str, ax: Axes | None = None, *,
     parameter: str | None = None, node: str | None = None,
@@ -117,7 +129,9 @@ def _by_component(ax: Axes, tree: xr.DataTree, modality: str, parameter: str) ->
     every = max(1, -(-len(names) // 12))
     ax.set_xticks(range(0, len(names), every), [view.plain(n, 12) for n in names[::every]])
     ax.set_xlabel("component (joint outcome)")
-    ax.set_ylabel(view.plain(view.axis_label(values, parameter), 40))
+    unit = view.unit_of(values)
+    name = view.readable(values.attrs.get("long_name", parameter))
+    ax.set_ylabel(view.plain(f"{name} ({unit})" if unit else name, 40))
     look.style(ax)
     return ax
 
@@ -138,9 +152,9 @@ def plot_calibration(
         if data is None or not {"mean", "std", "observed"} <= set(data.data_vars):
             continue
         picked = slice(None) if chosen is None else chosen
-        arrays = (data[n].transpose("sample", ...).values.astype(float)[picked]
-                  for n in ("observed", "mean", "std"))
-        ax.plot(LEVELS, statistics.coverage(*arrays, LEVELS), color=look.colour(k),
+        observed, mean, std = (data[n].transpose("sample", ...).values.astype(float)[picked]
+                               for n in ("observed", "mean", "std"))
+        ax.plot(LEVELS, statistics.coverage(observed, mean, std, LEVELS), color=look.colour(k),
                 marker=look.marker(k), markersize=4, linestyle=look.line(k), linewidth=1.5,
                 label=view.plain(view.readable(modality)))
     ax.set_xlim(0, 1)
@@ -182,7 +196,8 @@ def plot_history(
     series = [np.asarray(history[t].values, dtype=float) for t in found]
     x, _ = view.horizontal(history[found[0]])
     for k, (term, values) in enumerate(zip(found, series, strict=True)):
-        ax.plot(x, values, color=look.colour(k), linestyle=look.line(k), linewidth=1.5,
+        seen = np.isfinite(values)  # a term may be measured in some epochs only
+        ax.plot(x[seen], values[seen], color=look.colour(k), linestyle=look.line(k), linewidth=1.5,
                 label=view.plain(view.readable(term)))
     late = np.concatenate([v[len(v) // 10 if len(v) > 20 else 0:] for v in series])
     late = late[np.isfinite(late)]
@@ -198,5 +213,5 @@ def plot_history(
     ax.set_xlabel("epoch")
     ax.set_ylabel(f"per sample ({unit})" if unit else "nats per sample")
     look.style(ax)
-    look.legend(ax, loc="lower right")
+    look.legend(ax)
     return ax

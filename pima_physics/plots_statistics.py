@@ -62,6 +62,51 @@ def feature_shares(tree: xr.DataTree, modality: str) -> dict[str, float]:
     return {name: variance_share(mean[i], std[i], count[i]) for i, name in enumerate(names)}
 
 
+def own_shares(values: np.ndarray, outcomes: np.ndarray) -> np.ndarray:
+    r"""Share of the variance that each node adds to all the other nodes together.
+
+    .. math:: \mathrm{own}_l = \frac{\mathrm{RSS}_{-l} - \mathrm{RSS}}{\mathrm{TSS}}
+
+    with RSS the residual sum of squares of the additive least-squares fit on the outcomes (n, L)
+    of all nodes, RSS without node l, and TSS that of the mean; ``values`` has shape (n, p).  Rows
+    with a missing value are left out; NaN when too few rows remain.  A node that only repeats
+    others has no own share, however large its :func:`variance_share`.
+    """
+    whole = np.isfinite(values).all(axis=1)
+    y, c = values[whole], outcomes[whole]
+    codes = [np.eye(int(c[:, k].max(initial=0)) + 1)[np.maximum(c[:, k], 0)][:, 1:]
+             for k in range(c.shape[1])]
+    if len(y) < 2 + sum(code.shape[1] for code in codes):
+        return np.full(c.shape[1], np.nan)
+    total = ((y - y.mean(0)) ** 2).sum()
+    if total == 0:
+        return np.full(c.shape[1], np.nan)
+
+    def residual(skipped: int | None) -> float:
+        kept = [code for k, code in enumerate(codes) if k != skipped]
+        design = np.hstack([np.ones((len(y), 1)), *kept])
+        return float(((y - design @ np.linalg.lstsq(design, y)[0]) ** 2).sum())
+
+    full = residual(None)
+    return np.array([max(0.0, residual(k) - full) / total for k in range(c.shape[1])])
+
+
+def feature_own_shares(tree: xr.DataTree, modality: str, points: int = 400) -> dict[str, float]:
+    """:func:`own_shares` of every node for one modality, over at most ``points`` points."""
+    observed = view.variable(tree, f"reconstruction/{modality}", "observed")
+    assigned = view.variable(tree, "posterior", "node_outcome")
+    if observed is None or assigned is None or "sample" not in observed.dims:
+        return {}
+    outcomes = assigned.transpose("sample", "node").values.astype(int)
+    values = observed.transpose("sample", ...).values.astype(float)
+    flat = values.reshape(len(values), -1)
+    if len(flat) != len(outcomes):
+        return {}
+    shares = own_shares(flat[:, :: max(1, -(-flat.shape[1] // points))], outcomes)
+    names = view.labels(assigned, "node")
+    return {n: float(s) for n, s in zip(names, shares, strict=True) if np.isfinite(s)}
+
+
 def group_statistics(
     values: np.ndarray, outcomes: np.ndarray, std: np.ndarray | None = None
 ) -> tuple[Group, ...]:

@@ -56,13 +56,13 @@ def style(ax: Axes, grid: bool = True) -> None:
         ax.spines[side].set_visible(False)
     for side in ("bottom", "left"):
         ax.spines[side].set_color(MUTED)
-    ax.tick_params(colors=INK, which="both", labelsize=8.5, color=MUTED)
+    ax.tick_params(colors=INK, which="both", labelsize=9, color=MUTED)
     for text in (ax.xaxis.label, ax.yaxis.label, ax.title):
         text.set_color(INK)
-        text.set_fontsize(9)
+        text.set_fontsize(9.5)
     for text in (ax.xaxis.get_offset_text(), ax.yaxis.get_offset_text()):
         text.set_color(INK)
-        text.set_fontsize(8)
+        text.set_fontsize(8.5)
     if grid:
         ax.grid(True, color=GRID, linewidth=0.6)
         ax.set_axisbelow(True)
@@ -72,10 +72,10 @@ def legend(ax: Axes, **options: Any) -> None:
     """A frameless legend in the ink colour; nothing when there is nothing to name."""
     handles, names = ax.get_legend_handles_labels()
     if handles:
-        chosen = {"loc": "best", "fontsize": 8.5, "frameon": False, "labelcolor": INK} | options
+        chosen = {"loc": "best", "fontsize": 9, "frameon": False, "labelcolor": INK} | options
         box = ax.legend(handles, names, **chosen)
         box.get_title().set_color(INK)
-        box.get_title().set_fontsize(8.5)
+        box.get_title().set_fontsize(9)
 
 
 def note(ax: Axes, text: str) -> Axes:

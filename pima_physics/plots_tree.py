@@ -121,6 +121,29 @@ def unit_of(array: xr.DataArray) -> str:
         return unit
 
 
+def bounds_of(array: xr.DataArray) -> tuple[float, float] | None:
+    """Bounds of a parameter, from its attributes, or None.
+
+    ``parameter_bounds`` first: ``bounds`` is CF's name for something else, and xarray cannot write
+    it as a list.  A pair or its JSON text; an open end is an infinite or missing number.
+    """
+    import json
+
+    for name in ("parameter_bounds", "bounds", "valid_range"):
+        raw = array.attrs.get(name)
+        if isinstance(raw, (str, bytes)):
+            try:
+                raw = json.loads(as_text(raw))
+            except ValueError:
+                continue
+        if raw is None or np.size(raw) != 2:
+            continue
+        low, high = np.atleast_1d(np.asarray(raw, dtype=object))
+        if all(isinstance(end, (int, float, np.number, type(None))) for end in (low, high)):
+            return (-np.inf if low is None else float(low), np.inf if high is None else float(high))
+    return None
+
+
 def readable(name: object) -> str:
     """``youngs_modulus`` as ``youngs modulus``."""
     return as_text(name).replace("_", " ")
@@ -181,10 +204,10 @@ def as_lines(field: xr.DataArray) -> xr.DataArray:
     return squeezed.transpose(..., long_dim)
 
 
-def as_image(field: xr.DataArray, limit: int = 96) -> np.ndarray:
+def as_image(field: xr.DataArray, limit: int = 64) -> np.ndarray:
     """An image (row, column) or (row, column, 3) of at most ``limit`` pixels a side.
 
-    Large images are thinned by whole strides; a third dimension that is no colour is averaged.
+    Large images are averaged over blocks; a third dimension that is no colour is averaged.
     """
     image = np.asarray(field.squeeze(drop=True).values, dtype=float)
     if image.ndim == 3 and image.shape[0] == 3 and image.shape[-1] != 3:
@@ -192,7 +215,12 @@ def as_image(field: xr.DataArray, limit: int = 96) -> np.ndarray:
     elif image.ndim == 3 and image.shape[-1] != 3:
         image = image.mean(axis=int(np.argmin(image.shape)))
     step = max(1, int(np.ceil(max(image.shape[:2]) / limit)))
-    return image[::step, ::step]
+    if step == 1:
+        return image
+    rows, columns = (max(1, n // step) for n in image.shape[:2])
+    whole = image[: rows * step, : columns * step]
+    down, across = (whole.shape[0] // rows, whole.shape[1] // columns)
+    return whole.reshape(rows, down, columns, across, *image.shape[2:]).mean((1, 3))
 
 
 def warnings_of(tree: xr.DataTree) -> tuple[str, ...]:

@@ -28,15 +28,15 @@ from pima_physics.report_fit import (
     history_section,
     reconstruction_section,
 )
-from pima_physics.report_format import short
+from pima_physics.report_format import moment, short
 from pima_physics.report_physics import physics_section
 from pima_physics.report_provenance import citation_section, data_section
 from pima_physics.report_summary import key_facts, summary_section
 
 SECTIONS: tuple[tuple[str, str, Callable[[xr.DataTree], Section]], ...] = (
     ("summary", "Summary", summary_section),
-    ("features", "What each feature changes", features_section),
     ("graph", "How the features depend on each other", graph_section),
+    ("features", "What each feature changes", features_section),
     ("parameters", "Physical parameters", physics_section),
     ("reconstruction", "How well the model reproduces the data", reconstruction_section),
     ("crossmodal", "Predicting one modality from another", crossmodal_section),
@@ -108,7 +108,7 @@ def _guarded(
 
 
 def _created(tree: xr.DataTree) -> str:
-    return short(view.as_text(tree.attrs.get("created", "")), 40)
+    return short(moment(view.as_text(tree.attrs.get("created", ""))), 40)
 
 
 def _resource(name: str) -> str:
@@ -121,4 +121,14 @@ def _template() -> Any:
     environment = Environment(
         loader=DictLoader({"report.html": _resource("report.html")}), autoescape=True,
         undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["code"] = _code
     return environment.get_template("report.html")
+
+
+def _code(text: str) -> Any:
+    """Escaped text in which what stands between backticks is set as code."""
+    from markupsafe import Markup, escape
+
+    parts = [escape(part) for part in text.split("`")]
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if k % 2 else part for k, part in enumerate(parts))

@@ -7,9 +7,12 @@ escape what they are given.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
+
+from pima_physics.report_format import percent
 
 
 @dataclass(frozen=True)
@@ -40,10 +43,23 @@ class Listing:
 
 @dataclass(frozen=True)
 class Bar:
-    """A table cell that shows a share between 0 and 1 as a number and a bar."""
+    """A table cell that shows a share between 0 and 1 as a number and a bar.
+
+    ``own`` is the part of it that is drawn solid.
+    """
 
     text: str
     share: float
+    own: float
+
+
+def share_cell(share: float, own: float | None = None) -> str | Bar:
+    """A variance share as a cell, with the part that no other feature explains where known."""
+    if not math.isfinite(share):
+        return "n/a"
+    if own is None or not math.isfinite(own):
+        return Bar(percent(share), share, share)
+    return Bar(f"{percent(share)}, own\u00a0{percent(own)}", share, min(own, share))
 
 
 @dataclass(frozen=True)

@@ -65,7 +65,7 @@ def _equivalence(tree: xr.DataTree) -> Note:
 
 
 STATUS = {"directed": "→ direction determined", "undirected": "— direction open",
-          "uncertain": "not in the graph"}
+          "uncertain": "probably not joined"}
 
 
 def _edge_table(edges: tuple[graphs.Edge, ...]) -> list[Block]:

@@ -8,13 +8,23 @@ import xarray as xr
 from pima_physics import plots
 from pima_physics import plots_statistics as statistics
 from pima_physics import plots_tree as view
-from pima_physics.report_blocks import Bar, Block, Figure, Heading, Note, Panel, Paragraph
-from pima_physics.report_blocks import Section, Table
+from pima_physics.report_blocks import (
+    Bar,
+    Block,
+    Figure,
+    Heading,
+    Note,
+    Panel,
+    Paragraph,
+    Section,
+    Table,
+    share_cell,
+)
 from pima_physics.report_figures import panel
 from pima_physics.report_format import percent, short
 
-MOST_NODES = 8
-MOST_MODALITIES = 8
+MOST_NODES = 6
+MOST_MODALITIES = 6
 
 
 def shares(tree: xr.DataTree) -> dict[str, dict[str, float]]:
@@ -52,19 +62,19 @@ def outcome_shares(tree: xr.DataTree, node: str) -> str:
     if outcomes is None or len(outcomes) == 0:
         return ""
     size = view.outcome_counts(tree).get(node, int(outcomes.max()) + 1)
-    parts = [f"{k}: {percent(float((outcomes == k).mean()))}" for k in range(min(size, 12))]
+    parts = [f"{k}:\u00a0{percent(float((outcomes == k).mean()))}" for k in range(min(size, 12))]
     return ", ".join(parts) + (", …" if size > 12 else "")
 
 
 def _share_table(
     tree: xr.DataTree, names: tuple[str, ...], found: dict[str, dict[str, float]]
 ) -> Table:
+    own = {m: statistics.feature_own_shares(tree, m) if len(names) > 1 else {} for m in found}
     rows = []
     for name in names:
         row: list[str | Bar] = [short(view.readable(name)), outcome_shares(tree, name) or "n/a"]
-        for by_node in found.values():
-            share = by_node.get(name, float("nan"))
-            row.append(Bar(percent(share), share) if np.isfinite(share) else "n/a")
+        row += [share_cell(by_node.get(name, float("nan")), own[modality].get(name))
+                for modality, by_node in found.items()]
         rows.append(row)
     columns = ["Feature", "Outcomes (share of samples)", *(view.readable(m) for m in found)]
     return Table("Share of each modality's variance that goes with each feature", columns, rows)
@@ -82,7 +92,8 @@ def _reading_note(count: int) -> Note:
             "number them differently, or find the same features in another order.")
     if count > 1:
         text += (" The shares are associations. Features that depend on each other share what they "
-                 "explain, so a row can show the effect of another feature.")
+                 "explain; “own” (the solid part of the bar) is what a feature adds to all the "
+                 "others together. A large share with a small own part shows another feature.")
     return Note("How to read this", text)
 
 

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable
 from html import escape
 from typing import TYPE_CHECKING, Any
+from zlib import crc32
 
 from pima_physics import plots_style as look
 from pima_physics.report_blocks import Panel
@@ -69,6 +70,18 @@ def panel(
     return Panel(inline(stream.getvalue(), key, alt), title)
 
 
+def _unique(svg: str) -> str:
+    """Rename repeated identifiers: matplotlib names an image by its pixels."""
+    seen: dict[str, int] = {}
+
+    def renamed(match: re.Match[str]) -> str:
+        name = match.group(1)
+        seen[name] = seen.get(name, 0) + 1
+        return match.group(0) if seen[name] == 1 else f'id="{name}-again-{seen[name]}"'
+
+    return re.sub(r'\bid="([^"]+)"', renamed, svg)
+
+
 def inline(svg: str, key: str, alt: str) -> str:
     """A standalone SVG as part of the page: own identifiers, page colours, a text alternative."""
     body = svg[svg.index("<svg"):]
@@ -76,7 +89,9 @@ def inline(svg: str, key: str, alt: str) -> str:
     opening, rest = body.split(">", 1)
     box = re.search(r'viewBox="[^"]*"', opening)
     view_box = box.group(0) if box else ""
-    prefix = re.sub(r"[^a-z0-9]+", "-", key.lower()).strip("-")
+    # The checksum keeps apart names that differ only in characters that identifiers lack.
+    prefix = re.sub(r"[^a-z0-9]+", "-", key.lower()).strip("-") + f"-{crc32(key.encode()):08x}"
+    rest = _unique(rest)
     rest = re.sub(r'\bid="([^"]+)"', rf'id="{prefix}-\1"', rest)
     rest = re.sub(r"url\(#([^)]+)\)", rf"url(#{prefix}-\1)", rest)
     rest = re.sub(r'href="#([^"]+)"', rf'href="#{prefix}-\1"', rest)

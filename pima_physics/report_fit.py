@@ -77,8 +77,8 @@ def _examples(tree: xr.DataTree, modality: str, group: str) -> Figure:
                       "model's mean with a band of two standard deviations.")
             for rank, k in zip(_ranks(len(chosen)), chosen, strict=True)]
         caption = "Dots are observed, the line is the model's mean, the band two standard " \
-                  "deviations (noise included): about 95 % of the dots should lie inside. Look for " \
-                  "a line that misses the shape of the dots."
+                  "deviations (noise included): about 95 % of the dots should lie inside. Look " \
+                  "for a line that misses the shape of the dots."
     elif kind == "scalar":
         panels = [panel(draw, tree, modality, list(chosen), key=key,
                         alt=f"Observed and modelled {name} of the best, median and worst sample.")]
@@ -162,8 +162,9 @@ def coverage_rows(tree: xr.DataTree, chosen: np.ndarray | None) -> list[tuple[st
     for modality in reproduced(tree):
         data = tree[f"reconstruction/{modality}"].to_dataset().transpose("sample", ...)
         picked = slice(None) if chosen is None else chosen
-        arrays = [data[n].values.astype(float)[picked] for n in ("observed", "mean", "std")]
-        rows.append((modality, statistics.coverage(*arrays, (0.5, 0.9, 0.95))))
+        observed, mean, std = (data[n].values.astype(float)[picked]
+                               for n in ("observed", "mean", "std"))
+        rows.append((modality, statistics.coverage(observed, mean, std, (0.5, 0.9, 0.95))))
     return rows
 
 

@@ -8,6 +8,11 @@ from collections.abc import Sequence
 DIGITS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
+def _typeset(body: str) -> str:
+    """A true minus sign, and thin spaces between thousands."""
+    return body.replace("-", "−").replace(",", "\u2009")
+
+
 def number(value: float, significant: int = 3) -> str:
     """A number with ``significant`` digits; "n/a" where there is none."""
     value = float(value)
@@ -17,15 +22,14 @@ def number(value: float, significant: int = 3) -> str:
         return "0"
     exponent = math.floor(math.log10(abs(value)))
     if exponent >= 6 or exponent < -4:
-        mantissa = value / 10.0**exponent
-        return f"{mantissa:.{significant - 1}f} × 10{str(exponent).translate(DIGITS)}".replace(
-            "-", "−")
-    return f"{value:,.{max(0, significant - 1 - exponent)}f}".replace("-", "−").replace(",", " ")
+        mantissa = _typeset(f"{value / 10.0**exponent:.{significant - 1}f}")
+        return f"{mantissa}\u00a0×\u00a010{str(exponent).translate(DIGITS)}"
+    return _typeset(f"{value:,.{max(0, significant - 1 - exponent)}f}")
 
 
 def with_error(value: float, error: float, unit: str = "") -> str:
     """``205.3 ± 1.2 MPa``: the error to two digits, the value to the same place."""
-    tail = f" {unit}" if unit else ""
+    tail = f"\u00a0{unit}" if unit else ""
     if not math.isfinite(value):
         return "n/a"
     if not (math.isfinite(error) and error > 0):
@@ -33,10 +37,9 @@ def with_error(value: float, error: float, unit: str = "") -> str:
     largest = math.floor(math.log10(max(abs(value), error)))
     if largest >= 6 or largest < -3:
         body = with_error(value / 10.0**largest, error / 10.0**largest)
-        return f"({body}) × 10{str(largest).translate(DIGITS)}{tail}"
+        return f"({body})\u00a0×\u00a010{str(largest).translate(DIGITS)}{tail}"
     places = max(0, 1 - math.floor(math.log10(error)))
-    body = f"{value:,.{places}f} ± {error:,.{places}f}".replace("-", "−").replace(",", " ")
-    return body + tail
+    return _typeset(f"{value:,.{places}f}\u00a0±\u00a0{error:,.{places}f}") + tail
 
 
 def percent(share: float) -> str:
@@ -44,10 +47,10 @@ def percent(share: float) -> str:
     if not math.isfinite(share):
         return "n/a"
     if 0 < share < 0.01:
-        return "< 1 %"
+        return "<\u00a01\u00a0%"
     if 0.99 < share < 1:
-        return "> 99 %"
-    return f"{100 * share:.0f} %"
+        return ">\u00a099\u00a0%"
+    return f"{100 * share:.0f}\u00a0%"
 
 
 def probability(value: float) -> str:
@@ -75,7 +78,19 @@ def joined(items: Sequence[str]) -> str:
 
 def counted(count: int, noun: str, plural: str | None = None) -> str:
     """``1 sample``, ``2 samples``."""
-    return f"{count:,} {noun if count == 1 else plural or noun + 's'}".replace(",", " ")
+    return f"{count:,} {noun if count == 1 else plural or noun + 's'}".replace(",", "\u2009")
+
+
+def moment(stamp: str) -> str:
+    """An ISO time stamp for people; anything else as it is."""
+    from datetime import datetime
+
+    try:
+        at = datetime.fromisoformat(stamp)
+    except ValueError:
+        return stamp
+    zone = at.tzname() or ""
+    return f"{at.day} {at:%B %Y, %H:%M} {zone}".strip()
 
 
 def duration(seconds: float) -> str:

@@ -29,7 +29,7 @@ def draw_graph(tree: xr.DataTree, supported: Mapping[str, bool]) -> Panel:
     names, edges = view.nodes(tree), graphs.edges(tree)
     counts = view.outcome_counts(tree)
     width = WIDTH if len(names) <= 6 else WIDTH * len(names) / 6
-    height = 120.0 if len(names) <= 2 else 0.72 * width
+    height = 96.0 if len(names) <= 2 else 0.72 * width
     room = np.array([(width - 150) / 2, (height - BOX_HEIGHT - 24) / 2])
     centre = graphs.positions(len(names)) * room + [width / 2, height / 2]
     places = dict(zip(names, centre, strict=True))
@@ -61,7 +61,7 @@ def sentence(edge: graphs.Edge) -> str:
 
 
 def _box_width(name: str) -> float:
-    return max(78.0, min(len(view.readable(name)), 16) * LETTER + 24)
+    return max(100.0, min(len(view.readable(name)), 16) * LETTER + 24)
 
 
 def _border(start: np.ndarray, end: np.ndarray, name: str, gap: float) -> np.ndarray:
@@ -133,7 +133,7 @@ def legend() -> Panel:
         ('<line class="edge undirected" x1="4" y1="14" x2="58" y2="14" stroke-width="5"/>',
          "joined, direction open"),
         ('<line class="edge uncertain" x1="4" y1="14" x2="58" y2="14" stroke-width="3"/>',
-         "possible, not in the graph"),
+         "probably not joined"),
         ('<rect class="node doubtful" x="8" y="4" width="46" height="20" rx="6"/>',
          "feature not supported"),
     )
@@ -143,6 +143,6 @@ def legend() -> Panel:
         f'{safe(text)}</text></g>'
         for (shape, text), (x, y) in zip(rows, places, strict=True))
     words = "Legend. Arrow: direction determined. Plain line: joined, direction open. " \
-            "Dotted line: possible, not in the graph. Dashed box: feature not supported."
+            "Dotted line: probably not joined, but not excluded. Dashed box: feature not supported."
     return Panel(f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 400 64" '
                  f'class="graph" role="img" aria-label="{safe(words)}">{drawn}</svg>')

@@ -10,7 +10,6 @@ from pima_physics import plots_numbers as numbers
 from pima_physics import plots_statistics as statistics
 from pima_physics import plots_tree as view
 from pima_physics.report_blocks import (
-    Bar,
     Block,
     Details,
     Figure,
@@ -19,6 +18,7 @@ from pima_physics.report_blocks import (
     Paragraph,
     Section,
     Table,
+    share_cell,
 )
 from pima_physics.report_figures import panel
 from pima_physics.report_format import joined, number, percent, short, with_error
@@ -50,7 +50,7 @@ def _modality(tree: xr.DataTree, modality: str) -> list[Block]:
         panels.append(panel(
             plots.plot_parameters, tree, modality, parameter=name,
             key=f"parameters-{modality}-{position}", title=words,
-            alt=f"{words} by outcome. " + trend(tree, modality, name)))
+            alt=f"{words} by outcome: " + trend(tree, modality, name)))
     caption = ("Small points are samples, large points the mean of an outcome with two standard "
                "errors, for the feature that goes with most of the parameter's variance. Look for "
                "means further apart than their errors and for groups that do not overlap.")
@@ -87,20 +87,20 @@ def trend(tree: xr.DataTree, modality: str, name: str) -> str:
     """The change of a parameter over the outcomes of its leading node, in one sentence."""
     leading = leading_node(tree, modality, name)
     if leading is None:
-        return "No value by feature outcome is known."
+        return "no value by feature outcome is known."
     groups = _groups(tree, modality, name, leading[0])
     if len(groups) < 2:
-        return "Only one outcome has samples."
+        return "only one outcome has samples."
     unit = _unit(tree, modality, name)
     ordered = sorted(groups, key=lambda g: g.mean)
     low, high = ordered[0], ordered[-1]
     node = short(view.readable(leading[0]), 40)
     gap, error = high.mean - low.mean, float(np.hypot(low.error, high.error))
     if not gap > 3 * error:  # also where the error is not known
-        return f"It does not differ clearly between the outcomes of {node} " \
+        return f"does not differ clearly between the outcomes of {node} " \
                f"(largest difference {with_error(gap, error, unit)})."
     order = " < ".join(str(g.outcome) for g in ordered)
-    return (f"It rises from {with_error(low.mean, low.error, unit)} at {node} {low.outcome} to "
+    return (f"rises from {with_error(low.mean, low.error, unit)} at {node} {low.outcome} to "
             f"{with_error(high.mean, high.error, unit)} at {node} {high.outcome} "
             f"(outcomes by value: {order}; {percent(leading[1])} of its variance).")
 
@@ -124,11 +124,13 @@ def _bound_notes(tree: xr.DataTree, modality: str, names: tuple[str, ...]) -> li
     stuck = []
     for name in names:
         values = view.variable(tree, f"parameters/{modality}", name)
-        bounds = None if values is None else values.attrs.get("bounds")
-        if values is None or np.size(bounds) != 2 or np.asarray(bounds).dtype.kind not in "if":
+        bounds = None if values is None else view.bounds_of(values)
+        if values is None or bounds is None:
             continue
-        low, high = (float(b) for b in np.asarray(bounds))
-        margin = NEAR * (high - low)
+        low, high = bounds
+        # With one open end there is no range: 1 % of the bound itself then.
+        width = high - low if np.isfinite(high - low) else min(abs(low), abs(high))
+        margin = NEAR * width
         at = float(((values <= low + margin) | (values >= high - margin)).mean())
         if at > FEW:
             stuck.append(f"{short(view.readable(name), 40)} ({percent(at)} of the samples, bounds "
@@ -145,7 +147,8 @@ def _share_table(tree: xr.DataTree, modality: str, names: tuple[str, ...]) -> li
     for name in names:
         shares = numbers.parameter_shares(tree, modality, name)
         if shares:
-            cells = [Bar(percent(shares[n]), shares[n]) if n in shares else "n/a" for n in nodes]
+            own = numbers.parameter_own_shares(tree, modality, name) if len(nodes) > 1 else {}
+            cells = [share_cell(shares.get(n, float("nan")), own.get(n)) for n in nodes]
             rows.append([_heading(tree, modality, name), *cells])
     if not rows:
         return []
@@ -175,7 +178,8 @@ def _component_table(tree: xr.DataTree, modality: str, names: tuple[str, ...]) -
     if group is None or not held:
         return []
     size = min(group.sizes["component"], MOST_COMPONENTS)
-    first, columns = _component_names(tree, group, size), [_heading(tree, modality, n) for n in held]
+    first = _component_names(tree, group, size)
+    columns = [_heading(tree, modality, n) for n in held]
     rows: list[list[str]] = []
     for k in range(size):
         cells = []
@@ -183,16 +187,18 @@ def _component_table(tree: xr.DataTree, modality: str, names: tuple[str, ...]) -
             error = group.get(f"{name}_by_component_std")
             value = float(group[f"{name}_by_component"].values[k])
             cells.append(with_error(value, float("nan") if error is None else float(error[k])))
-        rows.append([first[k], *cells])
+        rows.append([*first[k], *cells])
+    heads = ["Component", "Weight"][: len(first[0])]
     table = Table("Parameters by component (joint outcome), with their errors",
-                  ["Component", *columns], rows)
+                  [*heads, *columns], rows)
     blocks: list[Block] = [table]
     if group.sizes["component"] > size:
         blocks.append(Paragraph(f"Only the first {size} components are listed."))
     return [Details("Parameters by component", blocks)] if size > 8 else blocks
 
 
-def _component_names(tree: xr.DataTree, group: xr.Dataset, size: int) -> list[str]:
+def _component_names(tree: xr.DataTree, group: xr.Dataset, size: int) -> list[list[str]]:
+    """First cells of every component's row: joint outcome, and weight where known."""
     outcome = view.variable(tree, "components", "outcome")
     weight = view.variable(tree, "components", "weight")
     names = list(view.labels(group, "component"))[:size]
@@ -202,6 +208,5 @@ def _component_names(tree: xr.DataTree, group: xr.Dataset, size: int) -> list[st
         names = [", ".join(f"{n} {int(o)}" for n, o in zip(nodes, row, strict=True))
                  for row in table[:size]]
     if weight is not None and weight.size == group.sizes["component"]:
-        names = [f"{n} (weight {percent(float(w))})"
-                 for n, w in zip(names, weight.values[:size], strict=True)]
-    return names
+        return [[n, percent(float(w))] for n, w in zip(names, weight.values[:size], strict=True)]
+    return [[n] for n in names]

@@ -11,11 +11,11 @@ import xarray as xr
 
 from pima_physics import plots_tree as view
 from pima_physics.report_blocks import Block, Details, Paragraph, Preformatted, Section, Table
-from pima_physics.report_format import counted, duration, percent, short
+from pima_physics.report_format import counted, duration, moment, percent, short
 
 KNOWN = {
     "data_file": "Data file", "data_checksum": "Checksum of the data", "seed": "Random seed",
-    "created": "Made", "package_version": "pima_physics", "torch_version": "PyTorch",
+    "created": "Made", "package_version": "Software version", "torch_version": "PyTorch",
     "device": "Device", "dtype": "Number type", "wall_time_seconds": "Wall time",
     "git_commit": "Source commit",
 }
@@ -45,7 +45,8 @@ def data_section(tree: xr.DataTree, experiment: Mapping[str, Any] | None) -> Sec
 def _attribute(name: str, value: object) -> str:
     if name == "wall_time_seconds" and isinstance(value, (int, float, np.number)):
         return duration(float(value))
-    return short(view.as_text(value), 200)
+    text = view.as_text(value)
+    return short(moment(text) if name == "created" else text, 200)
 
 
 def _modality_table(tree: xr.DataTree) -> list[Block]:
@@ -60,7 +61,8 @@ def _modality_table(tree: xr.DataTree) -> list[Block]:
         whole = float((present.any(rest) if rest else present).mean())
         rows.append([
             short(view.readable(modality)), " × ".join(shape) or "one number per sample",
-            short(view.unit_of(array), 24) or "dimensionless", counted(array.sizes["sample"], "sample"),
+            short(view.unit_of(array), 24) or "dimensionless",
+            counted(array.sizes["sample"], "sample"),
             percent(whole), percent(1 - float(present.mean()))])
     columns = ["Modality", "Shape", "Unit", "Stored", "Samples observed", "Values missing"]
     return [Table("The measurements", columns, rows)] if rows else []
@@ -69,7 +71,7 @@ def _modality_table(tree: xr.DataTree) -> list[Block]:
 def citation_section(tree: xr.DataTree) -> Section:
     """How to cite the software and the method."""
     version = short(view.as_text(tree.attrs.get("package_version", "unknown version")), 40)
-    made = short(view.as_text(tree.attrs.get("created", "")), 40)
+    made = short(moment(view.as_text(tree.attrs.get("created", ""))), 40)
     checksum = short(view.as_text(tree.attrs.get("data_checksum", "")), 90)
     software = f"pima_physics {version}, report" + (f" of {made}" if made else "") + (
         f", data {checksum}" if checksum else "") + "."

@@ -7,6 +7,7 @@ import xarray as xr
 
 from pima_physics import plots_graph as graphs
 from pima_physics import plots_numbers as numbers
+from pima_physics import plots_statistics as statistics
 from pima_physics import plots_tree as view
 from pima_physics import report_evidence as evidence
 from pima_physics import report_features as features
@@ -75,48 +76,63 @@ def _opening(tree: xr.DataTree) -> str:
         what += f" of {counted(len(modalities), 'modality', 'modalities')} ({kinds})"
     sought = counted(len(names), "categorical feature") if names else "no categorical features"
     return f"This run describes {what} by {sought}: properties that every sample has in one of " \
-           "a few outcomes, shared by all modalities, with a graph of how they depend on each other."
+           "a few outcomes, shared by all modalities, with a graph of how they depend on each " \
+           "other."
 
 
 def _feature_items(tree: xr.DataTree) -> list[tuple[str, str]]:
     shares, judged, items = features.shares(tree), evidence.supported(tree), []
+    own = {m: statistics.feature_own_shares(tree, m) for m in shares}
     for name in view.nodes(tree)[:MOST_ITEMS]:
         by_modality = {m: s.get(name, np.nan) for m, s in shares.items()}
         known = {m: s for m, s in by_modality.items() if np.isfinite(s)}
-        parts = []
+        parts: list[str] = []
         if known:
             best = max(known, key=lambda m: known[m])
             parts.append(f"goes with {percent(known[best])} of the variance of "
                          f"{short(view.readable(best), 40)}")
+            parts += _borrowed(own, best, name, known[best])
             low = [short(view.readable(m), 40) for m, s in known.items() if s < 0.02 and m != best]
             if low:
                 parts.append(f"and hardly with {joined(low)}")
         frequencies = features.outcome_shares(tree, name)
-        text = " ".join(parts) + (f" (outcomes {frequencies})" if frequencies else "")
+        text = " ".join(parts)
         verdict = {True: "supported by the evidence", False: "not supported by the evidence",
                    None: ""}[judged.get(name)]
-        said = "; ".join(part for part in (verdict, text.strip()) if part)
-        items.append((short(view.readable(name), 60), (said or "no summary stored") + "."))
+        outcomes = f"outcomes {frequencies}" if frequencies else ""
+        said = "; ".join(part for part in (verdict, text, outcomes) if part)
+        items.append((short(view.readable(name), 60) + ":", (said or "no summary stored") + "."))
     left = len(view.nodes(tree)) - MOST_ITEMS
     return items + ([("", f"{counted(left, 'more feature')} below.")] if left > 0 else [])
+
+
+def _borrowed(
+    own: dict[str, dict[str, float]], modality: str, node: str, share: float
+) -> list[str]:
+    """A warning where nearly all of a share belongs to other features too."""
+    part = own.get(modality, {}).get(node)
+    if part is None or len(own[modality]) < 2 or part > 0.2 * share:
+        return []
+    return [f"(but adds only {percent(part)} to what the other features explain)"]
 
 
 def _graph_items(tree: xr.DataTree) -> list[tuple[str, str]]:
     edges = [e for e in graphs.edges(tree) if e.status != "uncertain"]
     if not graphs.has_graph(tree):
-        return [("Graph", "none stored.")]
+        return [("Graph:", "none stored.")]
     if not edges:
-        return [("Graph", "no pair of features is joined.")]
+        return [("Graph:", "no pair of features is joined.")]
     said = " ".join(drawing.sentence(edge) for edge in edges[:MOST_ITEMS])
     left = len(edges) - MOST_ITEMS
-    return [("Graph", said + (f" {counted(left, 'more edge')} below." if left > 0 else ""))]
+    return [("Graph:", said + (f" {counted(left, 'more edge')} below." if left > 0 else ""))]
 
 
 def _physics_items(tree: xr.DataTree) -> list[tuple[str, str]]:
     pairs = [(m, p) for m in view.children(tree, "parameters")
              for p in numbers.parameter_names(tree, m)]
-    items = [(short(view.readable(p), 60), physics.trend(tree, m, p)) for m, p in pairs[:MOST_ITEMS]]
-    return items or [("Physics", "no simulator was used, so there are no physical parameters.")]
+    items = [(short(view.readable(p), 60) + ":", physics.trend(tree, m, p))
+             for m, p in pairs[:MOST_ITEMS]]
+    return items or [("Physics:", "no simulator was used, so there are no physical parameters.")]
 
 
 def _fit_items(tree: xr.DataTree) -> list[tuple[str, str]]:
@@ -125,7 +141,7 @@ def _fit_items(tree: xr.DataTree) -> list[tuple[str, str]]:
     items = []
     if tested:
         text = joined([f"{short(view.readable(m), 40)} {number(v)}" for m, v in tested.items()])
-        items.append(("Held-out explained variance (R²)", text + "."))
+        items.append(("Held-out explained variance (R²):", text + "."))
     return items
 
 
@@ -145,9 +161,9 @@ def _caveats(tree: xr.DataTree) -> list[tuple[str, str]]:
          "intervention is another question; `pima-physics intervene` answers it under the graph."),
     ]
     if weak:
+        what = "it" if len(weak) == 1 else "them"
         items.insert(0, ("Do not interpret " + joined(weak) + ".",
-                         "The evidence does not set it apart from chance."
-                         if len(weak) == 1 else "The evidence does not set them apart from chance."))
+                         f"The evidence does not set {what} apart from chance."))
     elif not judged and view.nodes(tree):
         items.insert(0, ("Evidence unknown.", "The run did not store whether its features are "
                                               "supported by evidence; treat them as hypotheses."))

@@ -154,8 +154,9 @@ def _parameters(outcomes: np.ndarray, rng: np.random.Generator) -> xr.Dataset:
         ("youngs_modulus", modulus, 1.2, "GPa", [10.0, 100.0]),
         ("yield_stress", strength, 4.0, "MPa", [20.0, 600.0]),
     ):
-        attrs = {"units": unit, "bounds": bounds}
-        means = np.array([values[second == k].mean() for k in (0, 1, 0, 1)])
+        attrs = {"units": unit, "parameter_bounds": bounds}
+        pair = [values[second == k].mean() if (second == k).any() else np.nan for k in (0, 1)]
+        means = np.array([*pair, *pair])
         found[name] = ("sample", values, attrs)
         found[f"{name}_std"] = ("sample", np.full(samples, error), attrs)
         found[f"{name}_by_component"] = ("component", means, attrs)
