@@ -17,7 +17,7 @@ class Voce(Simulator):
               \varepsilon_p = \varepsilon_r
               \ln\!\big(1 + e^{(\varepsilon - \varepsilon_y)/\varepsilon_r}\big)
 
-    with ε_y = σ_y/E and ε_r = ε_y/20. Here ε_p is the strain beyond yield, a smooth
+    with ε_y = σ_y/E and ε_r = ε_y/50. Here ε_p is the strain beyond yield, a smooth
     max(ε - ε_y, 0): before yield the curve is Eε, after it σ_y + Q(1 - e^(-b ε_p)) + H ε_p.
 
     Voce's law has the *plastic* strain ε - σ/E in the place of ε_p, which makes σ implicit.
@@ -60,7 +60,7 @@ class Voce(Simulator):
 
     def evaluate(self, x, p):
         yielding = p.yield_stress / p.youngs_modulus
-        width = yielding / 20
+        width = yielding / 50
         beyond = width * softplus((x.strain - yielding) / width)
         hardening = -p.saturation_stress * torch.expm1(-p.hardening_rate * beyond)
         elastic = p.youngs_modulus * (x.strain - beyond)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.func import jvp, vmap
+from torch.func import jvp
 
 from pima_physics.engines import Describe, Rhs, tolerances
 from pima_physics.engines.adaptive import Attempt, Method, Settings
@@ -22,15 +22,12 @@ _FIX = "the solution probably grows without bound there: tighten the bounds of t
 
 
 def jacobian(rhs: Rhs, t: Tensor, y: Tensor, p: Tensor) -> tuple[Tensor, Tensor]:
-    """Return df/dy (M, n, n) and df/dt (M, n), all rows and directions together."""
-    size = y.shape[1]
-    directions = torch.eye(size + 1, dtype=y.dtype, device=y.device)
-
-    def along(direction: Tensor) -> Tensor:
-        into = (direction[:1].expand_as(t), direction[1:].expand_as(y))
-        return jvp(lambda a, b: rhs(a, b, p), (t, y), into)[1]
-
-    columns = vmap(along, out_dims=-1)(directions)
+    """Return df/dy (M, n, n) and df/dt (M, n): every row is repeated for every direction."""
+    rows, size = y.shape
+    into = torch.eye(size + 1, dtype=y.dtype, device=y.device).repeat(rows, 1)
+    many = [x.repeat_interleave(size + 1, 0) for x in (t, y, p)]
+    _, slopes = jvp(lambda a, b: rhs(a, b, many[2]), tuple(many[:2]), (into[:, :1], into[:, 1:]))
+    columns = slopes.view(rows, size + 1, size).mT
     return columns[..., 1:], columns[..., 0]
 
 
