@@ -16,6 +16,7 @@ from pima_physics import plots_graph as graphs
 from pima_physics import plots_style as look
 from pima_physics import plots_tree as view
 from pima_physics.plots_fields import (
+    MOST_OUTCOMES,
     plot_crossmodal,
     plot_feature_difference,
     plot_features,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 __all__ = [
+    "MOST_OUTCOMES",
     "plot_calibration",
     "plot_crossmodal",
     "plot_feature_difference",

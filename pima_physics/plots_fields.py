@@ -16,7 +16,7 @@ from pima_physics import plots_tree as view
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-MOST_OUTCOMES = 8
+MOST_OUTCOMES = 12
 
 def _feature(tree: xr.DataTree, modality: str, node: str) -> xr.Dataset | None:
     """Mean, std and count of one node, only the outcomes that have samples."""
@@ -28,7 +28,7 @@ def _feature(tree: xr.DataTree, modality: str, node: str) -> xr.Dataset | None:
         return None
     chosen = group.isel(node=position)
     used = np.flatnonzero(np.nan_to_num(chosen["count"].values.astype(float)) > 0)
-    # More than eight outcomes cannot be told apart by eye: the most frequent ones, in order.
+    # More than a dozen outcomes cannot be told apart by eye: the most frequent, in order.
     frequent = used[np.argsort(-chosen["count"].values[used], kind="stable")[:MOST_OUTCOMES]]
     chosen = chosen.isel(outcome=np.sort(frequent))
     return chosen.transpose("outcome", ...) if len(used) else None
@@ -46,7 +46,7 @@ def plot_features(
     """What the outcomes of ``node`` look like in ``modality``: observed mean per outcome.
 
     Curves with a band of one standard deviation between samples, scalars as points with that bar,
-    images side by side.  Outcomes without samples are left out, and of more than eight the rarest.
+    images side by side.  Outcomes without samples are left out, and of more than twelve the rarest.
 
     Parameters
     ----------
@@ -74,7 +74,8 @@ def plot_features(
         return look.note(ax, f"{chosen['mean'].ndim - 1} dimensions: not drawn")
     titles = [_outcome_title(chosen, k) for k in range(chosen.sizes["outcome"])]
     pictures = [view.as_image(field) for field in chosen["mean"]]
-    return images.mosaic(ax, pictures, titles, unit=_value_label(chosen["mean"], modality))
+    return images.mosaic(ax, pictures, titles, unit=_value_label(chosen["mean"], modality),
+                         columns=3 if len(pictures) <= 6 else 4)
 
 
 def _value_label(array: xr.DataArray, modality: str) -> str:

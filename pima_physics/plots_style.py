@@ -30,12 +30,13 @@ def colour(index: int) -> str:
 
 def line(index: int) -> Any:
     """Line style of outcome ``index``: never told by colour alone."""
-    return LINES[index % len(LINES)]
+    # Shifted when the colours repeat, so that outcomes 0 and 8 still differ.
+    return LINES[(index + index // len(SERIES)) % len(LINES)]
 
 
 def marker(index: int) -> str:
     """Marker of outcome ``index``."""
-    return MARKERS[index % len(MARKERS)]
+    return MARKERS[(index + index // len(SERIES)) % len(MARKERS)]
 
 
 def new_axes(ax: Axes | None, size: tuple[float, float] = (3.6, 2.8)) -> Axes:

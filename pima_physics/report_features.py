@@ -25,6 +25,7 @@ from pima_physics.report_format import percent, short
 
 MOST_NODES = 6
 MOST_MODALITIES = 6
+MOST_TILES = 160  # of at most 64 x 64 pixels: below 3 MB even when they are pure noise
 
 
 def shares(tree: xr.DataTree) -> dict[str, dict[str, float]]:
@@ -48,8 +49,13 @@ def features_section(tree: xr.DataTree) -> Section:
         blocks.append(Paragraph(text))
         frequencies = _frequency_table(tree, names)
         blocks += [frequencies] if frequencies else []
+    left = MOST_TILES
     for modality in list(found)[:MOST_MODALITIES]:
-        blocks += [Heading(view.readable(modality)), _figure(tree, modality, found[modality])]
+        tiles = _tiles(tree, modality)
+        drawn = min(len(found[modality]), MOST_NODES, left // tiles if tiles else MOST_NODES)
+        left -= drawn * tiles
+        blocks += [Heading(view.readable(modality)),
+                   _figure(tree, modality, found[modality], drawn)]
     if len(found) > MOST_MODALITIES:
         left = [short(view.readable(m)) for m in list(found)[MOST_MODALITIES:]]
         blocks.append(Paragraph("Not drawn, to keep the page small: " + ", ".join(left) + "."))
@@ -97,16 +103,32 @@ def _reading_note(count: int) -> Note:
     return Note("How to read this", text)
 
 
-def _figure(tree: xr.DataTree, modality: str, by_node: dict[str, float]) -> Figure:
-    ranked = sorted(by_node, key=lambda name: -np.nan_to_num(by_node[name]))
+def _kind(tree: xr.DataTree, modality: str) -> str:
     mean = view.variable(tree, f"features/{modality}", "mean")
-    kind = view.field_kind([] if mean is None else [
+    return view.field_kind([] if mean is None else [
         mean.sizes[d] for d in mean.dims if d not in ("node", "outcome")])
+
+
+def _tiles(tree: xr.DataTree, modality: str) -> int:
+    """Images that one node of this modality takes: a mean per outcome and a difference."""
+    mean = view.variable(tree, f"features/{modality}", "mean")
+    if mean is None or _kind(tree, modality) not in ("image", "colour"):
+        return 0
+    return min(mean.sizes["outcome"], plots.MOST_OUTCOMES) + 1
+
+
+def _figure(
+    tree: xr.DataTree, modality: str, by_node: dict[str, float], drawn: int
+) -> Figure | Paragraph:
+    if drawn == 0:
+        return Paragraph("Not drawn, to keep the page small.")
+    ranked = sorted(by_node, key=lambda name: -np.nan_to_num(by_node[name]))
+    kind = _kind(tree, modality)
     panels: list[Panel] = []
-    for position, node in enumerate(ranked[:MOST_NODES]):
+    for position, node in enumerate(ranked[:drawn]):
         panels += _panels(tree, modality, node, kind, f"features-{modality}-{position}",
                           by_node[node])
-    return Figure(panels, _caption(modality, kind, len(ranked)))
+    return Figure(panels, _caption(modality, kind, len(ranked), drawn))
 
 
 def _panels(
@@ -125,7 +147,7 @@ def _panels(
     return drawn
 
 
-def _caption(modality: str, kind: str, count: int) -> str:
+def _caption(modality: str, kind: str, count: int, drawn: int) -> str:
     name = short(view.readable(modality))
     looks = {
         "curve": "Lines are means of the observed data, one per outcome; bands are one standard "
@@ -138,6 +160,6 @@ def _caption(modality: str, kind: str, count: int) -> str:
     }
     text = looks["curve" if kind == "curves" else "image" if kind == "colour" else kind] \
         if kind != "other" else "Too many dimensions to draw."
-    tail = f" The {MOST_NODES} features with the largest share of {count} are drawn." \
-        if count > MOST_NODES else ""
+    tail = f" Drawn: the {drawn} of {count} features with the largest share." \
+        if count > drawn else ""
     return f"{name}: what the features change, largest effect first. {text}{tail}"

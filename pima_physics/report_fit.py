@@ -29,6 +29,7 @@ NEEDED = {"mean", "std", "observed"}
 RANKS = ("best", "median", "worst")
 FEWEST = 5  # held-out samples below which a share means nothing
 SHORTFALL = 0.05
+MOST_MODALITIES = 6
 
 
 def metrics(tree: xr.DataTree) -> dict[str, float]:
@@ -58,8 +59,11 @@ def reconstruction_section(tree: xr.DataTree) -> Section:
         "By rank of their error, not by looks: the best, the median and the worst sample. The "
         "model saw the sample it reproduces here; prediction of one modality from another is "
         "judged in the next section."))
-    for modality in found:
+    for modality in found[:MOST_MODALITIES]:
         blocks += [Heading(view.readable(modality)), _examples(tree, modality, "reconstruction")]
+    if len(found) > MOST_MODALITIES:
+        left = ", ".join(short(view.readable(m)) for m in found[MOST_MODALITIES:])
+        blocks.append(Paragraph(f"Not drawn, to keep the page small: {left}."))
     return Section("reconstruction", title, blocks)
 
 
@@ -136,7 +140,7 @@ def crossmodal_section(tree: xr.DataTree) -> Section:
     if rows:
         columns = ["Predicted", "From", "Measure", "Value"]
         blocks.append(Table("Prediction of a modality that the model was not given", columns, rows))
-    for modality in reproduced(tree, "crossmodal"):
+    for modality in reproduced(tree, "crossmodal")[:MOST_MODALITIES]:
         blocks += [Heading(view.readable(modality)), _examples(tree, modality, "crossmodal")]
     if not blocks:
         text = ("This run measured no prediction of one modality from another. "

@@ -178,11 +178,11 @@ def _discovery(nodes: Sequence[str]) -> xr.Dataset:
     n = len(nodes)
     return xr.Dataset(
         {
-            "representation": ("node", ["warm-up latent", "principal components", "image"][:n]),
-            "separation": ("node", np.array([5.2, 4.1, 1.4])[:n], PLAIN),
-            "evidence": ("node", np.array([0.62, 0.48, 0.01])[:n], PLAIN),
-            "stability": ("node", np.array([1.0, 0.97, 0.55])[:n], PLAIN),
-            "supported": ("node", np.array([1, 1, 0])[:n], PLAIN),
+            "representation": ("node", (["warm-up latent", "principal components", "image"] * n)[:n]),
+            "separation": ("node", np.resize([5.2, 4.1, 1.4], n), PLAIN),
+            "evidence": ("node", np.resize([0.62, 0.48, 0.01], n), PLAIN),
+            "stability": ("node", np.resize([1.0, 0.97, 0.55], n), PLAIN),
+            "supported": ("node", np.resize([1, 1, 0], n), PLAIN),
             "direction_latent": (("node", "latent"), np.ones((n, 3)), PLAIN),
         },
         coords={"node": list(nodes)},

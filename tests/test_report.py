@@ -160,6 +160,23 @@ def test_small_and_odd_runs():
     assert "63 %" in Page(report.render(tree)).text()  # 19 of 30 samples observed
 
 
+def test_page_stays_small_and_says_what_it_leaves_out():
+    rng = np.random.default_rng(0)
+    names = tuple(f"node {k}" for k in range(8))
+    tree = make_tree(samples=60, nodes=names, counts=(12,) * 8, modalities=("curve",),
+                     without=("discovery", "components"))
+    for name in ("one", "two", "three"):
+        mean = rng.random((8, 12, 90, 90, 3))  # noise: the images that compress worst
+        dims = ("node", "outcome", "y", "x", "channel")
+        tree[f"features/{name}"] = xr.DataTree(xr.Dataset(
+            {"mean": (dims, mean), "std": (dims, 0 * mean + 1),
+             "count": (("node", "outcome"), np.full((8, 12), 5))}, coords={"node": list(names)}))
+    html = report.render(tree)
+    assert len(html.encode()) < 5e6
+    text = Page(html).text()
+    assert "the 6 of 8 features" in text and "Not drawn, to keep the page small." in text
+
+
 def test_stated_noise_that_is_too_small_is_called_out(html):
     assert "Too sure" not in html
     tree = make_tree(samples=60)
