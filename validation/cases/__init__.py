@@ -1,0 +1,1 @@
+"""Studies behind our claims: ``python -m pima_physics.validation.cases.NAME`` runs one."""
