@@ -17,6 +17,8 @@ from numpy.typing import ArrayLike
 
 from pima_physics.errors import InputError
 
+STRATEGIES = ("parent", "ancestor", "oset")
+
 
 @dataclass(frozen=True)
 class GraphComparison:
@@ -110,15 +112,11 @@ def adjustment_distance(
             found="not installed",
             fix="pip install gadjid",
         ) from error
-    distances = {
-        "parent": gadjid.parent_aid,
-        "ancestor": gadjid.ancestor_aid,
-        "oset": gadjid.oset_aid,
-    }
-    if strategy not in distances:
-        raise InputError(f"Unknown strategy {strategy!r}.", expected=", ".join(distances))
+    if strategy not in STRATEGIES:
+        raise InputError(f"Unknown strategy {strategy!r}.", expected=", ".join(STRATEGIES))
+    distance = getattr(gadjid, f"{strategy}_aid")  # a compiled module without type stubs
     true, guess = _pair(truth, learned)
-    normalised, mistakes = distances[strategy](
+    normalised, mistakes = distance(
         _gadjid_code(true), _gadjid_code(guess), edge_direction="from row to column"
     )
     return float(normalised), int(mistakes)
