@@ -31,10 +31,12 @@ def solve(
     method: Method, rhs: Rhs, initial: Tensor, times: Tensor, p: Tensor, settings: Settings
 ) -> Tensor:
     """Solve with own steps for every sample; states at the times, (B, T, n)."""
-    return _Solve.apply(initial, p, times, method, rhs, settings)  # type: ignore[no-any-return]
+    steps = march(method, rhs, initial.detach(), times, p.detach(), settings)
+    kernel = settings.linearise
+    return _Replay.apply(initial, p, times, method, rhs, steps, kernel)  # type: ignore[no-any-return]
 
 
-class _Solve(torch.autograd.Function):
+class _Replay(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,
@@ -43,16 +45,16 @@ class _Solve(torch.autograd.Function):
         times: Tensor,
         method: Method,
         rhs: Rhs,
-        settings: Settings,
+        steps: Steps,
+        compiled: Callable[..., Parts] | None,
     ) -> Tensor:
-        steps = march(method, rhs, initial, times, p, settings)
         ends = torch.where(steps.h > 0, steps.t + steps.h, torch.inf)[..., 0].T.contiguous()
         index = torch.searchsorted(ends, times.contiguous()).T
         index = torch.minimum(index, (steps.count - 1).clamp(min=0))[..., None]  # (T, B, 1)
         h = steps.h.gather(0, index)
         x = torch.where(h > 0, (times.T[..., None] - steps.t.gather(0, index)) / h, 0.0)
         weights = method.weights(x, h)
-        ctx.method, ctx.rhs, ctx.compiled = method, rhs, settings.linearise
+        ctx.method, ctx.rhs, ctx.compiled = method, rhs, compiled
         ctx.steps, ctx.index, ctx.weights, ctx.p = steps, index, weights, p
         index = index.expand(-1, -1, initial.shape[1])
         y0, y1 = steps.y.gather(0, index), steps.y.gather(0, index + 1)
@@ -83,7 +85,7 @@ class _Solve(torch.autograd.Function):
             ahead[s] = total
             total = torch.baddbmm(grad_y[s][:, None], total[:, None], by_y[s])[:, 0]
         grad_p = grad_p + torch.einsum("sbi,sbik->bk", ahead, by_p)
-        return total, grad_p, None, None, None, None
+        return total, grad_p, None, None, None, None, None
 
 
 def _linearise_all(

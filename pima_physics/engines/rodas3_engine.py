@@ -1,7 +1,10 @@
 """The engine for stiff systems: the Rosenbrock method Rodas3 with own steps per sample.
 
 Four stages, order 3, L-stable and stiffly accurate; each step solves linear systems with
-1/(h gamma) - J, where the Jacobian J of the right-hand side comes from forward-mode derivatives.
+1/(h gamma) - J, where the Jacobian J of the right-hand side comes from autograd.
+
+An implicit method may leap over a pole of the solution (y' = y^2) without noticing: try the
+explicit engine first where solutions can grow without bound.
 
 Reference: A. Sandu et al., Benchmarking stiff ODE solvers for atmospheric chemistry problems II,
 Atmos. Environ. 31 (1997) 3459.
@@ -11,7 +14,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.func import jvp
 
 from pima_physics.engines import Describe, Rhs, tolerances
 from pima_physics.engines.adaptive import Attempt, Method, Settings
@@ -22,13 +24,24 @@ _FIX = "the solution probably grows without bound there: tighten the bounds of t
 
 
 def jacobian(rhs: Rhs, t: Tensor, y: Tensor, p: Tensor) -> tuple[Tensor, Tensor]:
-    """Return df/dy (M, n, n) and df/dt (M, n): every row is repeated for every direction."""
+    """Return df/dy (M, n, n) and df/dt (M, n); differentiable where a graph is being made.
+
+    Every row is repeated once per component, copy i gives the gradient of component i: one
+    backward pass for all. (Forward mode makes torch 2.13 compile for seconds at first use.)
+    """
+    keep = torch.is_grad_enabled()
     rows, size = y.shape
-    into = torch.eye(size + 1, dtype=y.dtype, device=y.device).repeat(rows, 1)
-    many = [x.repeat_interleave(size + 1, 0) for x in (t, y, p)]
-    _, slopes = jvp(lambda a, b: rhs(a, b, many[2]), tuple(many[:2]), (into[:, :1], into[:, 1:]))
-    columns = slopes.view(rows, size + 1, size).mT
-    return columns[..., 1:], columns[..., 0]
+    with torch.enable_grad():
+        many = [x.repeat_interleave(size, 0) for x in (t, y, p)]
+        time, state = (x if x.requires_grad else x.requires_grad_() for x in many[:2])
+        slopes = rhs(time, state, many[2]).view(rows, size, size)
+        own = slopes.diagonal(dim1=1, dim2=2).sum()
+        if not own.requires_grad:  # the rate depends on nothing
+            return y.new_zeros(rows, size, size), torch.zeros_like(y)
+        by_t, by_y = torch.autograd.grad(
+            own, (time, state), create_graph=keep, materialize_grads=True
+        )
+    return by_y.view(rows, size, size), by_t.view(rows, size)
 
 
 def _step(
