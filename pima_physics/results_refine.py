@@ -1,0 +1,145 @@
+"""Least-squares polish of many samples' parameters, in chunks, robust where asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from pima_physics.dataset import ModalityData
+from pima_physics.decoders import ComponentPhysics, Law, PhysicsDecoder
+from pima_physics.errors import SolveError
+from pima_physics.likelihoods import Likelihood, StudentT
+from pima_physics.refine import ITERATIONS, Refined, double, population_prior, refine
+from pima_physics.simulator import ODE
+
+CHUNK, SMALLEST = 512, 32
+# A differential equation is solved many times per iteration: fewer iterations.
+ODE_ITERATIONS = 20
+# Rounds of re-weighting for heavy-tailed noise.
+ROBUST_ROUNDS = 3
+
+
+@dataclass(frozen=True)
+class Curves:
+    """What a law is fitted to, in stored values and float64.
+
+    Attributes
+    ----------
+    values, weight : Tensor, shape (sample, points)
+    grid : mapping of Tensor, optional
+    """
+
+    law: Law
+    values: Tensor
+    weight: Tensor
+    grid: dict[str, Tensor] | None
+
+    def take(self, index: slice | Tensor) -> Curves:
+        """Some of the samples."""
+        grid = None if self.grid is None else {k: g[index] for k, g in self.grid.items()}
+        return replace(self, values=self.values[index], weight=self.weight[index], grid=grid)
+
+
+def curves(decoder: PhysicsDecoder | ComponentPhysics, part: ModalityData, z: Tensor) -> Curves:
+    """Data of a modality less what a discrepancy network adds."""
+    values = part.values.double().flatten(1)
+    extra = None
+    if isinstance(decoder, PhysicsDecoder):
+        with torch.no_grad():
+            extra = decoder.discrepancy(z)
+    if extra is not None:
+        values = values - extra.double().flatten(1)
+    grid = None if part.grid is None else {k: g.double() for k, g in part.grid.items()}
+    return Curves(double(decoder.law), values, part.mask.double().flatten(1), grid)
+
+
+def refine_samples(
+    data: Curves, start: Tensor, train: Tensor, likelihood: Likelihood
+) -> Refined:
+    """Polish all samples, with the noise that the law itself leaves.
+
+    The likelihood's noise contains what the network fails to infer, which would make errors too
+    large and the pull of the population too strong; where the polished residuals of the training
+    samples are clearly smaller, they are the noise of a second pass.
+    """
+    noise = float(likelihood.variance(data.values.new_zeros(1)))
+    prior = population_prior(start[train])
+    if isinstance(likelihood, StudentT):
+        scale, freedom = float(likelihood.scale) ** 2, float(likelihood.freedom)
+        found, weight = None, data.weight
+        for _ in range(ROBUST_ROUNDS):
+            raw = start if found is None else found.raw
+            # Expectation step of the t distribution as a scale mixture of normals.
+            square = _residuals(data, raw).square() / scale
+            weight = data.weight * (freedom + 1.0) / (freedom + square)
+            found = _refine_chunks(replace(data, weight=weight), raw, scale, prior)
+        assert found is not None
+        return found
+    found = _refine_chunks(data, start, noise, prior)
+    used = train & found.converged
+    square = (data.weight * _residuals(data, found.raw).square()).sum(1)[used].sum()
+    freedom = data.weight[used].sum() - float(used.sum()) * start.shape[1]
+    if float(freedom) > 0.0:
+        left = float(square / freedom)
+        if 1e-12 < left < 0.5 * noise:
+            prior = population_prior(found.raw[used])
+            found = _refine_chunks(data, found.raw, left, prior)
+    return found
+
+
+@torch.no_grad()
+def _residuals(data: Curves, raw: Tensor) -> Tensor:
+    """Stored values less the law's; zero where the law cannot be solved."""
+    parts = []
+    for begin in range(0, len(raw), CHUNK):
+        part = data.take(slice(begin, begin + CHUNK))
+        try:
+            law = part.law(raw[begin : begin + CHUNK], part.grid).flatten(1)
+            parts.append(part.values - law)
+        except SolveError:
+            parts.append(torch.zeros_like(part.values))
+    return torch.cat(parts)
+
+
+def _refine_chunks(
+    data: Curves, start: Tensor, noise: float, prior: tuple[Tensor, Tensor]
+) -> Refined:
+    parts = []
+    for begin in range(0, len(start), CHUNK):
+        part = slice(begin, begin + CHUNK)
+        parts.append(_refine_chunk(data.take(part), start[part], noise, prior))
+    return _joined(parts)
+
+
+def _refine_chunk(
+    data: Curves, start: Tensor, noise: float, prior: tuple[Tensor, Tensor]
+) -> Refined:
+    """Polish a chunk; where the law fails, its halves, so that few samples lose by it."""
+    slow = isinstance(data.law.simulator, ODE)
+    try:
+        return refine(
+            data.law,
+            data.values,
+            data.weight,
+            start,
+            noise_variance=noise,
+            prior_mean=prior[0],
+            prior_precision=prior[1],
+            grid=data.grid,
+            iterations=ODE_ITERATIONS if slow else ITERATIONS,
+        )
+    except (SolveError, torch.linalg.LinAlgError):
+        if len(start) > SMALLEST:
+            half = len(start) // 2
+            halves = (slice(0, half), slice(half, None))
+            return _joined([_refine_chunk(data.take(h), start[h], noise, prior) for h in halves])
+        nothing = torch.full_like(start, torch.nan)
+        square = nothing[:, :, None].expand(-1, -1, start.shape[1])
+        return Refined(start, nothing, nothing, square, torch.zeros_like(start[:, 0]).bool())
+
+
+def _joined(parts: list[Refined]) -> Refined:
+    names = ("raw", "value", "std", "covariance", "converged")
+    return Refined(*(torch.cat([getattr(p, name) for p in parts]) for name in names))
