@@ -150,7 +150,10 @@ def _trials(
         trials = spread * torch.randn(count, len(law.free), generator=generator).to(like)
         trials[0] = 0.0
         try:
-            law(trials, None if grid is None else {k: v[:1].expand(count, -1) for k, v in grid.items()})
+            law(
+                trials,
+                None if grid is None else {k: v[:1].expand(count, -1) for k, v in grid.items()},
+            )
             return trials
         except SolveError:
             spread *= 0.5
@@ -173,4 +176,3 @@ def _best_trials(
         square, trials = torch.stack(columns, dim=1), few
     square = torch.nan_to_num(square, nan=torch.inf)
     return trials[square.topk(ranks, dim=1, largest=False).indices].transpose(0, 1)
-

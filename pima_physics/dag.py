@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn.functional import softplus
 
 from pima_physics.errors import ConfigError
 from pima_physics.knowledge import Knowledge
@@ -144,9 +144,13 @@ class DAGPrior(nn.Module):
         self.required: Tensor
         self.log_weight: Tensor
         self.register_buffer("temperature", torch.tensor(1.0))
-        self.register_buffer("log_weight", torch.full((dag.components,), -float(np.log(dag.components))))
+        self.register_buffer(
+            "log_weight", torch.full((dag.components,), -float(np.log(dag.components)))
+        )
         self.register_buffer("allowed", torch.as_tensor(dag.knowledge.allowed.copy()).float())
-        self.register_buffer("required", torch.as_tensor(dag.knowledge.required_matrix.copy()).float())
+        self.register_buffer(
+            "required", torch.as_tensor(dag.knowledge.required_matrix.copy()).float()
+        )
 
     def ordered_scores(self) -> Tensor:
         """Node scores with every required parent at least 1 below its child."""
@@ -160,7 +164,7 @@ class DAGPrior(nn.Module):
     def edge_strength(self) -> Tensor:
         """Strengths A (parent, child)."""
         scores = self.ordered_scores()
-        metric = F.softplus(0.5 * (self.metric + self.metric.T))
+        metric = softplus(0.5 * (self.metric + self.metric.T))
         gap = scores[None, :] - scores[:, None]
         strength = torch.relu(torch.tanh(metric * gap / self.temperature))
         off_diagonal = 1.0 - torch.eye(len(scores), device=gap.device, dtype=gap.dtype)
@@ -201,13 +205,15 @@ class DAGPrior(nn.Module):
         tables = self.log_tables()
         return torch.stack(
             [
-                self._sum([torch.zeros_like(t) if cut else t for t, cut in zip(tables, row)])
+                self._sum(
+                    [torch.zeros_like(t) if cut else t for t, cut in zip(tables, row, strict=True)]
+                )
                 for row in intervened.tolist()
             ]
         )
 
     def _sum(self, tables: Sequence[Tensor]) -> Tensor:
-        total = torch.zeros(self.dag.outcomes, device=tables[0].device, dtype=tables[0].dtype)
+        total = torch.zeros_like(self.logits[0])
         for table in tables:
             total = total + table
         return total.flatten()

@@ -43,6 +43,10 @@ class ELBO:
     responsibility : Tensor, shape (batch, component)
     outputs : dict of Tensor
         Decoder outputs at the drawn z, in stored values.
+    shown : Tensor of bool, shape (modality, batch)
+        Modalities that the encoders saw and that the bound is about.
+    complete : Tensor of bool, shape (batch,)
+        Samples that showed all that was observed of them.
     """
 
     reconstruction: dict[str, Tensor]
@@ -52,6 +56,8 @@ class ELBO:
     q: Gaussian
     responsibility: Tensor
     outputs: dict[str, Tensor]
+    shown: Tensor
+    complete: Tensor
 
     @property
     def total(self) -> Tensor:
@@ -76,6 +82,7 @@ def elbo(
     unit_prior: bool = False,
     draw: bool = True,
     surrogates: Mapping[str, Calibration] | None = None,
+    anchor: float | None = None,
 ) -> ELBO:
     """Bound of every sample of a batch.
 
@@ -97,6 +104,7 @@ def elbo(
     surrogates = surrogates or {}
     observed = network.present(batch)
     shown = drop_modalities(observed, dropout, generator)
+    complete = (shown == observed).all(0)
     q = product(*network.experts(batch), shown)
     z = q.sample(generator) if draw else q.mean
     outputs = network.decode(z, batch, skip=surrogates)
@@ -122,8 +130,10 @@ def elbo(
             + network.mixture.expected_log_density(q)
             + network.component_log_likelihood(batch, shown)
         )
-        prior, responsibility = _collapse(log_joint, targets, shown, observed)
-    return ELBO(reconstruction, prior, q.entropy(), penalty, q, responsibility, outputs)
+        prior, responsibility = _collapse(log_joint, targets, complete, anchor)
+    return ELBO(
+        reconstruction, prior, q.entropy(), penalty, q, responsibility, outputs, shown, complete
+    )
 
 
 def _surrogate(
@@ -139,14 +149,17 @@ def _surrogate(
 
 
 def _collapse(
-    log_joint: Tensor, targets: Tensor | None, shown: Tensor, observed: Tensor
+    log_joint: Tensor, targets: Tensor | None, complete: Tensor, anchor: float | None
 ) -> tuple[Tensor, Tensor]:
-    """Sum over components: logsumexp, or the bound at held responsibilities."""
+    """Sum over components: logsumexp, the bound at held responsibilities, or anchored."""
+    if targets is not None and anchor is not None:
+        # Weak evidence for the discovered outcomes, as one more observed modality.
+        log_joint = log_joint + anchor * complete[:, None] * targets.clamp(min=1e-3).log()
+        targets = None
     free = torch.logsumexp(log_joint, dim=1)
     responsibility = (log_joint - free[:, None]).exp()
     if targets is None:
         return free, responsibility
-    complete = (shown == observed).all(0)
     held = (targets * (log_joint - targets.clamp(min=1e-12).log())).sum(1)
     return (
         torch.where(complete, held, free),

@@ -104,7 +104,7 @@ class ConvEncoder(Encoder):
         if self.axes is None:
             channels, conv = 1, nn.Conv1d
         else:
-            height, width, channel = self.axes
+            channel = self.axes[2]
             channels, conv = (1 if channel is None else info.shape[channel]), nn.Conv2d
         self.body = nn.Sequential(
             conv(channels * (1 + self.sees_mask), 16, 4, stride=2, padding=1),

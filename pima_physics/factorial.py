@@ -70,7 +70,9 @@ def product_of(marginals: Sequence[Array]) -> Array:
     return joint
 
 
-def fit_factorial(features: Array, marginals: Sequence[Array], *, iterations: int = 10) -> Factorial:
+def fit_factorial(
+    features: Array, marginals: Sequence[Array], *, iterations: int = 10
+) -> Factorial:
     """Expectation maximisation from given node probabilities.
 
     Parameters

@@ -70,7 +70,9 @@ def infer(network: Network, data: Data, *, chunk: int = 1024) -> Posterior:
     for part in chunks(data.size, chunk):
         terms = elbo(network, data.take(part), generator=generator)
         parts.append((terms.q.mean, terms.q.std, terms.responsibility, terms.total))
-    mean, std, responsibility, bound = (torch.cat(p).double().cpu().numpy() for p in zip(*parts))
+    mean, std, responsibility, bound = (
+        torch.cat(p).double().cpu().numpy() for p in zip(*parts, strict=True)
+    )
     return Posterior(mean, std, responsibility, bound)
 
 
@@ -142,7 +144,9 @@ def predict(
         for name in network.names:
             parts[name].append(_summarise(torch.stack(means[name]), torch.stack(noisy[name])))
     return {
-        name: Predictive(*(np.concatenate(a) for a in zip(*(vars(p).values() for p in found))))
+        name: Predictive(
+            *(np.concatenate(a) for a in zip(*(vars(p).values() for p in found), strict=True))
+        )
         for name, found in parts.items()
     }
 

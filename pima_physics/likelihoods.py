@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn.functional import binary_cross_entropy_with_logits
 
 from pima_physics.errors import ConfigError, closest
 
@@ -131,7 +131,7 @@ class Bernoulli(Likelihood):
     standardised = False
 
     def log_prob(self, output: Tensor, values: Tensor, mask: Tensor) -> Tensor:
-        loss = F.binary_cross_entropy_with_logits(output, values, reduction="none")
+        loss = binary_cross_entropy_with_logits(output, values, reduction="none")
         return -(loss * mask).flatten(1).sum(1)
 
     def mean(self, output: Tensor) -> Tensor:

@@ -147,7 +147,9 @@ class Network(nn.Module):
                 data = batch.modalities[name]
                 variance = self.likelihoods[m].noise_variance
                 square, count = squared_residuals(decoder(), data.values, data.mask)
-                log_p = -0.5 * (square / variance + (count * torch.log(6.283185307 * variance))[:, None])
+                log_p = -0.5 * (
+                    square / variance + (count * torch.log(6.283185307 * variance))[:, None]
+                )
                 total = total + log_p * present[m][:, None]
         return total
 

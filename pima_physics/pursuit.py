@@ -190,7 +190,7 @@ def _cuts(mixture: Mixture1D) -> NDArray[np.int64]:
     label = mixture.responsibility[0].argmax(0)
     cuts = []
     for k, (left, right) in enumerate(zip(mixture.mean[0][:-1], mixture.mean[0][1:], strict=True)):
-        between = np.flatnonzero((CENTRES > left) & (CENTRES < right) & (label > k))
+        between = np.flatnonzero((left < CENTRES) & (right > CENTRES) & (label > k))
         if len(between):
             cuts.append(between[0])
     return np.unique(np.array(cuts, dtype=np.int64))

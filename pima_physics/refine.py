@@ -88,7 +88,9 @@ def refine(
         jacobian = jacobian_of(law, raw, grid)
         hessian = jacobian.mT @ (scaled[..., None] * jacobian) + prior_precision
         residual = scaled * (target - prediction)
-        gradient = (jacobian.mT @ residual[..., None])[..., 0] - (raw - prior_mean) @ prior_precision
+        gradient = (jacobian.mT @ residual[..., None])[..., 0] - (
+            raw - prior_mean
+        ) @ prior_precision
         scale = hessian.diagonal(dim1=1, dim2=2).clamp(min=1e-12)
         damped = hessian + (damping[:, None] * scale)[..., None] * identity
         step = torch.linalg.solve(damped, gradient[..., None])[..., 0]
@@ -170,7 +172,9 @@ def population_prior(raw: Tensor) -> tuple[Tensor, Tensor]:
     away = raw - mean
     covariance = away.T @ away / max(len(raw) - 1, 1)
     # Wider than the amortised spread: the encoder shrinks what it cannot see.
-    covariance = 4.0 * covariance + 0.1 * torch.eye(raw.shape[1], dtype=raw.dtype, device=raw.device)
+    covariance = 4.0 * covariance + 0.1 * torch.eye(
+        raw.shape[1], dtype=raw.dtype, device=raw.device
+    )
     return mean, torch.linalg.inv(covariance)
 
 

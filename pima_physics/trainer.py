@@ -15,6 +15,7 @@ from pima_physics.dag import fit_dag_prior
 from pima_physics.dataset import Data
 from pima_physics.elbo import ELBO, elbo
 from pima_physics.errors import SolveError, TrainingError
+from pima_physics.gaussian import Gaussian
 from pima_physics.mixture import Statistics
 from pima_physics.model import Network
 
@@ -43,16 +44,18 @@ class Options:
         Probability that a sample shows only a part of its modalities.
     clip : float
         Largest norm of the gradient, in multiples of its running norm.
-    noise_rate, prior_rate : float
-        Weight of a batch in the running noise variance; of a batch in the running statistics.
+    noise_rate : float
+        Weight of a batch in the running noise variance.
+    shrinkage : float
+        Samples' worth of pull of a component towards the additive fit; see `Mixture.update`.
     """
 
     batch_size: int = 128
-    learning_rate: float = 1e-3
+    learning_rate: float = 3e-3
     dropout: float = 0.5
     clip: float = 10.0
     noise_rate: float = 0.05
-    weight_decay: float = 0.0
+    shrinkage: float = 5.0
 
 
 @dataclass
@@ -77,7 +80,6 @@ def start(network: Network, options: Options, *, seed: int, epochs: int) -> Loop
     optimiser = torch.optim.Adam(
         parameters,
         lr=options.learning_rate,
-        weight_decay=options.weight_decay,
         fused=device.type in ("cpu", "cuda"),
     )
     generator = torch.Generator(device=device).manual_seed(seed)
@@ -98,6 +100,7 @@ def train_epoch(
     phase: str,
     rate: float,
     targets: Tensor | None = None,
+    anchor: float | None = None,
     surrogates: Mapping[str, Calibration] | None = None,
 ) -> dict[str, float]:
     """Train for one epoch and return the mean of every term.
@@ -124,7 +127,7 @@ def train_epoch(
         batch = data.take(index)
         held = None if targets is None else targets[index]
         fits = None if surrogates is None else {n: c.take(index) for n, c in surrogates.items()}
-        terms = _step(loop, batch, held, fits, unit_prior)
+        terms = _step(loop, batch, held, fits, unit_prior, anchor)
         if not unit_prior:
             _update_prior(loop, terms, data.size, len(index_sets))
         for name, value in terms.means().items():
@@ -140,6 +143,7 @@ def _step(
     targets: Tensor | None,
     surrogates: Mapping[str, Calibration] | None,
     unit_prior: bool,
+    anchor: float | None,
 ) -> ELBO:
     network = loop.network
     try:
@@ -151,6 +155,7 @@ def _step(
             targets=targets,
             unit_prior=unit_prior,
             surrogates=surrogates,
+            anchor=anchor,
         )
     except SolveError as error:
         raise TrainingError(f"epoch {loop.epoch}: {error}") from error
@@ -162,8 +167,13 @@ def _step(
     for m, name in enumerate(network.names):
         if name in terms.outputs:
             data = batch.modalities[name]
+            # Hidden modalities were not inferred from themselves; their error is not noise.
+            seen = terms.shown[m].reshape(-1, *[1] * (data.mask.dim() - 1))
             network.likelihoods[m].update(
-                terms.outputs[name].detach(), data.values, data.mask, loop.options.noise_rate
+                terms.outputs[name].detach(),
+                data.values,
+                data.mask & seen,
+                loop.options.noise_rate,
             )
     return terms
 
@@ -180,30 +190,44 @@ def _clip(loop: Loop) -> None:
 
 def _update_prior(loop: Loop, terms: ELBO, size: int, steps: int) -> None:
     """Block update of the mixture from running sufficient statistics, about an epoch long."""
-    q, responsibility = terms.q, terms.responsibility.detach()
-    batch = Statistics.of(type(q)(q.mean.detach(), q.log_variance.detach()), responsibility)
-    batch = batch.scaled(size / len(responsibility))
+    # A sample with hidden modalities is spread over the components; its place says little.
+    seen = terms.complete
+    q = Gaussian(terms.q.mean.detach()[seen], terms.q.log_variance.detach()[seen])
+    if not len(q.mean):
+        return
+    batch = Statistics.of(q, terms.responsibility.detach()[seen]).scaled(size / len(q.mean))
     if loop.statistics is None:
         loop.statistics = batch
     loop.statistics = loop.statistics.blend(batch, 1.0 / max(steps, 2))
-    loop.network.mixture.update(loop.statistics)
+    loop.network.mixture.update(loop.statistics, shrinkage=loop.options.shrinkage)
 
 
 @torch.no_grad()
-def evaluate(network: Network, data: Data, *, unit_prior: bool = False, chunk: int = 1024) -> dict[str, float]:
+def evaluate(
+    network: Network, data: Data, *, unit_prior: bool = False, chunk: int = 1024
+) -> dict[str, float]:
     """Mean of every term of the bound over all samples, with always the same draws of z."""
     network.eval()
     generator = torch.Generator(device=network.outcomes.device).manual_seed(0)
     sums: dict[str, float] = {}
     for begin in range(0, data.size, chunk):
         batch = data.take(slice(begin, begin + chunk))
-        for name, value in elbo(network, batch, unit_prior=unit_prior, generator=generator).means().items():
+        for name, value in (
+            elbo(network, batch, unit_prior=unit_prior, generator=generator).means().items()
+        ):
             sums[name] = sums.get(name, 0.0) + value * batch.size / data.size
     return sums
 
 
 @torch.no_grad()
-def joint_counts(network: Network, data: Data, *, chunk: int = 1024) -> tuple[Tensor, Tensor | None]:
+def joint_counts(
+    network: Network,
+    data: Data,
+    *,
+    targets: Tensor | None = None,
+    anchor: float | None = None,
+    chunk: int = 1024,
+) -> tuple[Tensor, Tensor | None]:
     """Expected joint counts of the nodes, one row per pattern of interventions."""
     network.eval()
     if data.intervened is None:
@@ -215,14 +239,26 @@ def joint_counts(network: Network, data: Data, *, chunk: int = 1024) -> tuple[Te
     counts = torch.zeros(rows, len(network.outcomes), device=network.outcomes.device)
     for begin in range(0, data.size, chunk):
         part = slice(begin, begin + chunk)
-        terms = elbo(network, data.take(part), draw=False)
+        held = None if targets is None else targets[part]
+        terms = elbo(network, data.take(part), draw=False, targets=held, anchor=anchor)
         counts.index_add_(0, index[part], terms.responsibility.to(counts))
     return counts, patterns
 
 
-def update_graph(network: Network, data: Data, *, temperature: float, steps: int) -> None:
-    """Block update of tables and edges from the joint counts of the whole set."""
-    counts, patterns = joint_counts(network, data)
+def update_graph(
+    network: Network,
+    data: Data,
+    *,
+    temperature: float,
+    steps: int,
+    targets: Tensor | None = None,
+    anchor: float | None = None,
+) -> None:
+    """Block update of tables and edges from the joint counts of the whole set.
+
+    With targets the discovered outcomes count as evidence (or, without an anchor, as given).
+    """
+    counts, patterns = joint_counts(network, data, targets=targets, anchor=anchor)
     network.prior.temperature.fill_(temperature)
     with torch.enable_grad():
         fit_dag_prior(network.prior, counts, intervened=patterns, steps=steps)
@@ -245,7 +281,8 @@ def _explain(loop: Loop, batch: Data, terms: ELBO, phase: str) -> TrainingError:
     if weights:
         what.append("parameters: " + ", ".join(weights[:5]))
     return TrainingError(
-        f"the bound is not finite in epoch {loop.epoch} ({phase}): " + "; ".join(what)
+        f"the bound is not finite in epoch {loop.epoch} ({phase}): "
+        + "; ".join(what)
         + f". Likely fix: a smaller learning rate than {loop.options.learning_rate:g}, or check"
         " these samples for extreme values"
     )

@@ -10,27 +10,12 @@ from dataclasses import dataclass, replace
 import torch
 import xarray as xr
 
-from pima_physics.calibrate import Calibration, calibrate
 from pima_physics.dataset import Data, ModalityInfo, Split, prepare, split
-from pima_physics.discovery import Discovery, discover
-from pima_physics.representations import representations
 from pima_physics.errors import ConfigError, DataError
-from pima_physics.model import PIMA, Network
+from pima_physics.model import PIMA
 from pima_physics.results import FitResult, assemble
-from pima_physics.trainer import (
-    EpochRecord,
-    Loop,
-    Options,
-    Progress,
-    evaluate,
-    snapshot,
-    start,
-    train_epoch,
-    update_graph,
-)
-
-# Below this many validation samples the validation bound is too noisy to choose an epoch by.
-ENOUGH_TO_VALIDATE = 20
+from pima_physics.schedule import Task, run
+from pima_physics.trainer import Options, Progress
 
 
 @dataclass(frozen=True)
@@ -115,7 +100,9 @@ def resolve_device(device: str) -> torch.device:
         torch.empty(1, device=resolved)
     except (RuntimeError, AssertionError) as error:
         raise ConfigError(
-            f"device '{device}' cannot be used", found=str(error).splitlines()[0], fix="device: auto"
+            f"device '{device}' cannot be used",
+            found=str(error).splitlines()[0],
+            fix="device: auto",
         ) from error
     return resolved
 
@@ -127,7 +114,7 @@ def fit(
     seed: int = 0,
     epochs: int = 200,
     batch_size: int = 128,
-    learning_rate: float = 1e-3,
+    learning_rate: float = 3e-3,
     device: str = "auto",
     restarts: int = 1,
     validation: float = 0.1,
@@ -194,18 +181,27 @@ def fit(
     options = Options(
         batch_size=min(batch_size, max(8, -(-train_size // 8))), learning_rate=learning_rate
     )
+    task = Task(prepared.train, prepared.validation, progress, patience)
     runs = [
-        _fit_once(model, prepared, options, seed + 1000 * r, epochs, patience, dtype, progress)
-        for r in range(restarts)
+        run(
+            model,
+            prepared.infos,
+            task,
+            options,
+            seed=seed + 1000 * restart,
+            epochs=epochs,
+            dtype=getattr(torch, dtype),
+        )
+        for restart in range(restarts)
     ]
-    network, discovery, history = max(runs, key=lambda run: run[1].total_evidence)
+    best = max(runs, key=lambda r: r.discovery.total_evidence)
     return assemble(
-        network.eval(),
+        best.network,
         prepared.data,
         prepared.parts,
         dataset=data,
-        discovery=discovery,
-        history=history,
+        discovery=best.discovery,
+        history=best.history,
         settings={
             "seed": seed,
             "epochs": epochs,
@@ -215,6 +211,7 @@ def fit(
             "dtype": dtype,
             "device": str(where),
             "wall_time_seconds": time.monotonic() - began,
+            "alarms": best.alarms,
         },
     )
 
@@ -229,98 +226,3 @@ def _check_options(epochs: int, batch_size: int, learning_rate: float, restarts:
             raise ConfigError(f"{name} is too small", found=value, expected=f"at least {least}")
     if not (0.0 < learning_rate < math.inf):
         raise ConfigError("learning_rate must be positive", found=learning_rate)
-
-
-def _fit_once(
-    model: PIMA,
-    prepared: Prepared,
-    options: Options,
-    seed: int,
-    epochs: int,
-    patience: int,
-    dtype: str,
-    progress: Progress | None,
-) -> tuple[Network, Discovery, list[EpochRecord]]:
-    """One run from one set of initial weights."""
-    device = next(iter(prepared.data.modalities.values())).values.device
-    network = model.build(prepared.infos, seed=seed).to(device, getattr(torch, dtype))
-    loop = start(network, options, seed=seed, epochs=epochs)
-    train, validation = prepared.train, prepared.validation
-    warm = max(1, round(0.4 * epochs))
-    held = max(1, round(0.2 * epochs)) if epochs > 1 else 0
-    fits = calibrate(network, train, seed=seed)
-    _run_phase(loop, "warm-up", warm, train, validation, progress, surrogates=fits)
-    discovery = discover(
-        representations(network, train, fits), model.dag, seed=seed, labels=train.labels,
-        intervened=train.intervened,
-    )
-    targets = initialise(network, train, discovery)
-    loop.statistics = None
-    _run_phase(loop, "held", held, train, validation, progress, targets=targets)
-    _run_phase(
-        loop, "free", max(0, epochs - warm - held), train, validation, progress, patience=patience
-    )
-    update_graph(network, train, temperature=0.2, steps=400)
-    return network, discovery, loop.history
-
-
-def initialise(network: Network, train: Data, discovery: Discovery) -> torch.Tensor:
-    """Start mixture, tables and DAG from the discovered nodes; return the held targets."""
-    from pima_physics.mixture import Statistics
-
-    targets = torch.as_tensor(discovery.responsibility).to(network.mixture.mean)
-    network.eval()
-    with torch.no_grad():
-        q = network.posterior(train)
-        network.mixture.update(Statistics.of(q, targets))
-    network.prior.set_graph(discovery.graph, discovery.tables)
-    return targets
-
-
-def _run_phase(
-    loop: Loop,
-    phase: str,
-    epochs: int,
-    train: Data,
-    validation: Data,
-    progress: Progress | None,
-    *,
-    targets: torch.Tensor | None = None,
-    patience: int | None = None,
-    surrogates: Mapping[str, Calibration] | None = None,
-) -> None:
-    """Train for a number of epochs; with patience, end at the best validation bound."""
-    best, best_state, waited = -math.inf, None, 0
-    for step in range(epochs):
-        fraction = step / max(1, epochs)
-        decay = 0.5 * (1.0 + math.cos(math.pi * fraction)) if phase == "free" else 1.0
-        rate = loop.options.learning_rate * max(decay, 0.02)
-        terms = train_epoch(
-            loop,
-            train,
-            phase=phase,
-            rate=rate,
-            targets=targets,
-            surrogates=surrogates if fraction < 0.4 else None,
-        )
-        if phase != "warm-up" and step % 5 == 4:
-            temperature = 1.0 if phase == "held" else max(0.2, 1.0 - 0.8 * 2.0 * fraction)
-            update_graph(loop.network, train, temperature=temperature, steps=25)
-        if validation.size:
-            scored = evaluate(loop.network, validation, unit_prior=phase == "warm-up")
-            terms["validation_elbo"] = scored["elbo"]
-        loop.epoch += 1
-        record = EpochRecord(phase, loop.epoch, loop.epochs, terms)
-        loop.history.append(record)
-        if progress is not None:
-            progress(record)
-        if patience is None or validation.size < ENOUGH_TO_VALIDATE:
-            continue
-        if terms["validation_elbo"] > best:
-            best, best_state, waited = terms["validation_elbo"], snapshot(loop.network), 0
-        else:
-            waited += 1
-        if waited >= patience:
-            break
-    if best_state is not None:
-        loop.network.load_state_dict(best_state)
