@@ -228,7 +228,8 @@ class Simulator(ABC):
         texts = []
         for name, parameter in self.parameters.items():
             shown = parameter.shown_in or parameter.unit
-            value = getattr(p, name).detach().expand(sample + 1, 1)[sample].item()
+            column = getattr(p, name).detach()
+            value = column[sample if len(column) > 1 else 0].item()
             value = units.convert(value, parameter.unit, shown)
             texts.append(f"{name} = {value:.6g} {units.pretty(shown)}")
         return ", ".join(texts)

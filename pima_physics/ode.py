@@ -121,9 +121,7 @@ def solve(law: ODE, time: Tensor, p: Values) -> Tensor:
     return states.gather(1, order[..., None].expand(-1, -1, states.shape[-1]))
 
 
-def row_function(
-    law: ODE, constants: tuple[float, ...], *, remember: bool = True
-) -> engines.Rhs:
+def row_function(law: ODE, constants: tuple[float, ...], *, remember: bool = True) -> engines.Rhs:
     """Return ``law.rhs`` as a function of matrices, one row per sample.
 
     With ``remember``, values made of the same parameter rows are used again: half of the cost

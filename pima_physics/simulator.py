@@ -46,10 +46,10 @@ def simulator(
 ) -> Callable[[Callable[[Any, Any], Any]], Simulator]:
     """Make a law of a function ``(x, p) -> tensor or dict``.
 
-        @simulator(coordinates={"time": "s"}, outputs={"charge": "coulomb"},
-                   parameters={"start": Parameter("coulomb"), "rate": Parameter("1/s", min=0)})
-        def discharge(x, p):
-            return p.start * torch.exp(-p.rate * x.time)
+    @simulator(coordinates={"time": "s"}, outputs={"charge": "coulomb"},
+               parameters={"start": Parameter("coulomb"), "rate": Parameter("1/s", min=0)})
+    def discharge(x, p):
+        return p.start * torch.exp(-p.rate * x.time)
     """
 
     def make(function: Callable[[Any, Any], Any]) -> Simulator:

@@ -59,9 +59,7 @@ class Heat1D(Simulator):
             * torch.exp(-((n * math.pi) ** 2) * fourier)
             for n in range(1, 10, 2)
         )  # fmt: skip
-        early = sum(
-            (-1) ** k * torch.erf((depth + k) / (2 * fourier.sqrt())) for k in range(-4, 5)
-        )
+        early = sum((-1) ** k * torch.erf((depth + k) / (2 * fourier.sqrt())) for k in range(-4, 5))
         left = torch.where(fourier < 0.05, torch.as_tensor(early), torch.as_tensor(late))
         change = (p.initial_temperature - p.surface_temperature) * left
         return {"temperature": p.surface_temperature + change}

@@ -107,6 +107,8 @@ def test_output_that_is_not_finite_names_the_sample_in_user_units():
 
     with pytest.raises(SolveError, match=r"(?s)sample: +1 of 2.*modulus = 1.5 GPa"):
         Root().simulate({"strain": tensor(0, 1)}, {"modulus": tensor(5e3, 1.5e3)})
+    with pytest.raises(SolveError, match=r"(?s)sample: +0 of 3.*modulus = 1.5 GPa"):
+        Root().simulate({"strain": tensor(0, 1)}, {"modulus": tensor(1.5e3, 5e3, 5e3)})
 
 
 def test_reserved_names_are_refused_all_at_once():

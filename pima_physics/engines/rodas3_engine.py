@@ -44,9 +44,7 @@ def jacobian(rhs: Rhs, t: Tensor, y: Tensor, p: Tensor) -> tuple[Tensor, Tensor]
     return by_y.view(rows, size, size), by_t.view(rows, size)
 
 
-def _step(
-    rhs: Rhs, t: Tensor, y: Tensor, f: Tensor, h: Tensor, p: Tensor
-) -> tuple[Tensor, Tensor]:
+def _step(rhs: Rhs, t: Tensor, y: Tensor, f: Tensor, h: Tensor, p: Tensor) -> tuple[Tensor, Tensor]:
     """Return the new state and the error estimate, which is the last stage."""
     # a sample that has arrived has h = 0: any step will do, its result is not used
     h = torch.where(h > 0, h, torch.ones_like(h))
