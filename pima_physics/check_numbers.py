@@ -49,10 +49,9 @@ def batching(probe: Probe) -> list[str]:
 def gradients(probe: Probe) -> list[str]:
     """Compare autograd with central differences of fourth order, in float64."""
     problems: list[str] = []
-    loose = isinstance(probe.law, ODE)
-    coarse = loose and probe.law.rtol > 1e-7  # type: ignore[attr-defined]
-    step = 2e-2 if coarse else 2e-3 if loose else 1e-3
-    tolerance = 5e-3 if loose else 1e-5
+    # small enough for the curvature, large enough for the noise of a solver
+    step = 2e-2 if probe.tolerance > 1e-3 else 2e-3 if probe.loose else 1e-3
+    tolerance = 5e-3 if probe.loose else 1e-5
     base = {k: v[:1] for k, v in probe.varied.items()}
     generator = torch.Generator().manual_seed(1)
     for name in probe.law.free:

@@ -13,7 +13,7 @@ from torch import Tensor
 from pima_physics import units
 from pima_physics.declarations import plain
 from pima_physics.errors import InputError
-from pima_physics.simulator import ODE, Golden, Simulator
+from pima_physics.simulator import ODE, ExternalSimulator, Golden, Simulator
 
 POINTS = 16
 SAMPLES = 4
@@ -41,6 +41,11 @@ class Probe:
     varied: dict[str, Tensor]
     tolerance: float
     note: str
+
+    @property
+    def loose(self) -> bool:
+        """Whether the numbers come from a solver and are not exact to rounding."""
+        return self.tolerance > 1e-8
 
     def run(self, parameters: Mapping[str, Tensor], law: Simulator | None = None) -> Any:
         """Outputs on the grid of the probe."""
@@ -70,6 +75,8 @@ def make_probe(law: Simulator, coordinates: Mapping[str, Any] | None, seed: int)
 
 def sharpen(law: Simulator) -> tuple[Simulator, float]:
     """Return the law with small solver tolerances, and the relative error it then has."""
+    if isinstance(law, ExternalSimulator):
+        return law, max(1e-9, 100 * law.accuracy)
     if not isinstance(law, ODE):
         return law, 1e-9
     law = copy(law)

@@ -1,6 +1,7 @@
 """Physical laws with units: everything that a user of laws needs, in one place.
 
 :class:`Simulator` is a law in closed form, :class:`ODE` one as a differential equation,
+:class:`ExternalSimulator` one computed by other code than torch,
 :func:`simulator` makes a law of a function, and :func:`find` looks one up by name.
 """
 
@@ -16,8 +17,19 @@ from pima_physics.declarations import Declared, Golden, Values, check_names
 from pima_physics.errors import InputError, closest
 from pima_physics.law import GROUP, Simulator, registered, reserved
 from pima_physics.ode import ODE
+from pima_physics.simulator_external import ExternalSimulator
 
-__all__ = ["GROUP", "ODE", "Golden", "Simulator", "Values", "find", "registered", "simulator"]
+__all__ = [
+    "GROUP",
+    "ODE",
+    "ExternalSimulator",
+    "Golden",
+    "Simulator",
+    "Values",
+    "find",
+    "registered",
+    "simulator",
+]
 
 
 class _Function(Simulator):

@@ -154,7 +154,7 @@ def linearise_whole(
     given: list[Tensor],
 ) -> Parts:
     """The same as :func:`linearise`, written for torch.compile."""
-    ends, back = torch.func.vjp(lambda a, b: stages(rhs, t, a, h, b), y, p)
+    ends, back = torch.func.vjp(lambda a, b: stages(rhs, t, a, h, b), y, p)[:2]
     zeros = [torch.zeros_like(end) for end in ends[1:]]
     grads = [back(tuple(given))]
     grads += [back((unit, *zeros)) for unit in _units(y)]
