@@ -16,27 +16,18 @@ from pima_physics import results_store
 from pima_physics.bayesnet import BayesNet
 from pima_physics.dataset import Data, Split
 from pima_physics.discovery import Discovery
-from pima_physics.inference import infer
+from pima_physics.errors import InputError
 from pima_physics.model import Network
-from pima_physics.results_checks import caveats, metrics_group
-from pima_physics.results_crossmodal import crossmodal
-from pima_physics.results_features import features_group
-from pima_physics.results_fields import reconstruction_group, reproduce
-from pima_physics.results_parameters import parameters_group
-from pima_physics.results_physics import discrepancy_share, estimate
-from pima_physics.results_predict import check_given, prediction, prepare_new
-from pima_physics.results_provenance import root_attributes
-from pima_physics.results_text import summary
-from pima_physics.results_tree import (
-    components_group,
-    discovery_group,
-    graph_group,
-    history_group,
-    learn_graph,
-    posterior_group,
-    safe,
-    split_codes,
+from pima_physics.results_assemble import build_tree
+from pima_physics.results_counterfactual import counterfactual_tree
+from pima_physics.results_predict import (
+    check_given,
+    new_posterior_group,
+    prediction,
+    prepare_new,
 )
+from pima_physics.results_queries import check_action, effect, explanation, generate
+from pima_physics.results_text import summary
 from pima_physics.simulator import Simulator
 
 
@@ -108,8 +99,9 @@ class FitResult:
         dataset : xarray.Dataset
             Variables of the given modalities at least, in any compatible unit.
         given : sequence of str
-            Modalities that the prediction may use; others in the dataset are not looked at,
-            except for own coordinate grids.
+            Modalities that the prediction may use; of others in the dataset only own
+            coordinate grids are used. Samples without any of them get the prior's prediction
+            (attribute ``samples_without_given``).
 
         Returns
         -------
@@ -125,6 +117,112 @@ class FitResult:
         names = check_given(self.network, given, dataset)
         data = prepare_new(self.network, dataset, self.sample_dim, names)
         return prediction(self.network, data, names, draws=draws, seed=seed)
+
+    def intervene(
+        self,
+        action: Mapping[str, Any] | None = None,
+        /,
+        *,
+        samples: int = 1000,
+        seed: int = 0,
+        **outcomes: Any,
+    ) -> xr.Dataset:
+        """Draw samples with nodes set from outside: ``intervene(process=1, samples=500)``.
+
+        Parameters
+        ----------
+        action : mapping, optional
+            Node -> outcome, or probabilities of its outcomes; an alternative to keywords.
+
+        Returns
+        -------
+        Dataset
+            The data's own variables, drawn with noise, in the units of the fit; physical
+            parameters; ``node_outcome``.
+
+        Raises
+        ------
+        InputError
+            Where a node or an outcome does not exist, or no node is set.
+        """
+        chosen = {**(action or {}), **outcomes}
+        if not chosen:
+            raise InputError(
+                "no node is set",
+                expected=f"an outcome of {', '.join(self.bayes_net.nodes)}",
+                fix="name one: intervene(node=outcome); sample() draws without intervention",
+            )
+        return self._generate(chosen, samples, seed)
+
+    def sample(self, samples: int = 1000, *, seed: int = 0) -> xr.Dataset:
+        """Draw samples from the model as it is; see :meth:`intervene`."""
+        return self._generate({}, samples, seed)
+
+    def _generate(self, action: Mapping[str, Any], samples: int, seed: int) -> xr.Dataset:
+        return generate(
+            self.network,
+            self.bayes_net,
+            self.tree,
+            action,
+            samples=samples,
+            seed=seed,
+            sample_dim=self.sample_dim,
+        )
+
+    def counterfactual(
+        self, dataset: xr.Dataset, *, do: Mapping[str, Any], draws: int = 64, seed: int = 0
+    ) -> xr.DataTree:
+        """What would have been observed of these samples, had nodes had other outcomes.
+
+        Returns
+        -------
+        DataTree
+            ``/reconstruction/<modality>``, ``/parameters/<modality>`` and ``/posterior`` of the
+            counterfactual samples, the latter with the factual outcomes beside.
+        """
+        check_action(self.bayes_net, do)
+        data = prepare_new(self.network, dataset, self.sample_dim)
+        return counterfactual_tree(
+            self.network, self.bayes_net, data, do, draws=draws, seed=seed
+        )
+
+    def effect(
+        self, node: str, quantity: str, *, reference: int = 0, seed: int = 0
+    ) -> xr.Dataset:
+        """Average causal effect of a node on a physical parameter or an observable.
+
+        Parameters
+        ----------
+        quantity : str
+            A physical parameter (``"yield_stress"``, or ``"curve.yield_stress"`` where several
+            modalities have it), a variable of the data or a modality.
+        reference : int
+            Outcome of the node that the differences refer to.
+
+        Returns
+        -------
+        Dataset
+            ``mean`` under do(node = outcome), ``difference`` to the reference, and their
+            standard errors, by outcome.
+        """
+        return effect(
+            self.network,
+            self.bayes_net,
+            self.table_counts,
+            self.tree,
+            node,
+            quantity,
+            reference=reference,
+            seed=seed,
+        )
+
+    def explanation(self, dataset: xr.Dataset | None = None) -> xr.Dataset:
+        """Most probable joint outcome of every sample: of the fit, or of new data."""
+        if dataset is None:
+            return explanation(self.bayes_net, self.tree["posterior"]["responsibility"])
+        data = prepare_new(self.network, dataset, self.sample_dim)
+        group = new_posterior_group(self.network, data, self.network.names)
+        return explanation(self.bayes_net, group["responsibility"])
 
     def __str__(self) -> str:
         return summary(self.tree)
@@ -163,44 +261,15 @@ def assemble(
     settings : mapping
         Options of the fit; they become attributes of the root.
     """
-    network.eval()
-    dag, labels = network.model.dag, data.sample_labels
-    posterior = infer(network, data)
-    intervened = None if data.intervened is None else data.intervened.cpu().numpy()[parts.train]
-    graph = learn_graph(network, posterior.responsibility[parts.train], intervened)
-    groups = {
-        "posterior": posterior_group(posterior, dag, labels, parts),
-        "graph": graph_group(graph),
-        "components": components_group(network, posterior.responsibility),
-        "discovery": discovery_group(discovery, posterior.responsibility[parts.train], dag),
-        "history": history_group(history),
-    }
-    estimates = estimate(network, data, parts, posterior)
-    probability = groups["posterior"]["node_probability"].values
-    for name, found in estimates.items():
-        law = network.decoders[network.names.index(name)].law
-        groups[f"parameters/{safe(name)}"] = parameters_group(
-            found, law.simulator, probability, dag, labels
-        )
-    reproductions = reproduce(network, data, parts)
-    outcome = groups["posterior"]["node_outcome"].values
-    for name, found in reproductions.items():
-        groups[f"reconstruction/{safe(name)}"] = reconstruction_group(found, data, name)
-        groups[f"features/{safe(name)}"] = features_group(data.modalities[name], outcome, dag)
-    explained, predicted = crossmodal(network, data, parts)
-    groups |= {f"crossmodal/{safe(name)}": group for name, group in predicted.items()}
-    groups["metrics"] = metrics_group(
-        posterior,
-        split_codes(parts, data.size),
-        reproductions,
-        explained,
-        discrepancy_share(network, data, posterior),
+    tree, graph = build_tree(
+        network,
+        data,
+        parts,
+        dataset=dataset,
+        discovery=discovery,
+        history=history,
+        settings=settings,
     )
-    texts = caveats(
-        network, data, posterior, graph, discovery, parts.train, estimates, groups["metrics"]
-    )
-    root = xr.Dataset(attrs=root_attributes(dataset, data, settings, texts))
-    tree = xr.DataTree.from_dict({"/": root, **groups})
     return FitResult(network, graph.net, graph.counts, tree, data.sample_dim)
 
 

@@ -22,7 +22,7 @@ Array = NDArray[Any]
 
 # Shares and sizes from which a warning is given.
 AT_BOUND, DEAD, IGNORED, DISCREPANCY, CHANGED = 0.05, 0.02, 0.05, 0.05, 0.9
-FEWEST_OWNED = 2.0
+FEWEST_OWNED = 2
 MOST_LISTED = 6
 
 
@@ -98,9 +98,10 @@ def _changed(discovery: Discovery, responsibility: Array, dag: DAG) -> Iterator[
 
 
 def _empty(responsibility: Array, dag: DAG) -> Iterator[str]:
-    owned = marginals(responsibility, dag.outcomes).sum(0)
+    assigned = np.nan_to_num(marginals(responsibility, dag.outcomes), nan=-1.0).argmax(2)
     for node, name in enumerate(dag.nodes):
-        few = [str(k) for k in range(dag.outcomes[node]) if owned[node, k] < FEWEST_OWNED]
+        owned = np.bincount(assigned[:, node], minlength=dag.outcomes[node])
+        few = [str(k) for k in range(dag.outcomes[node]) if owned[k] < FEWEST_OWNED]
         if few:
             yield (
                 f"hardly any sample has outcome {_listed(few)} of '{name}': the node may need "

@@ -13,7 +13,13 @@ from numpy.typing import NDArray
 
 from pima_physics.dag import DAG
 from pima_physics.parameters import Parameter
-from pima_physics.results_tree import counted, node_coordinate, safe, sample_coordinate
+from pima_physics.results_tree import (
+    counted,
+    marginals,
+    node_coordinate,
+    safe,
+    sample_coordinate,
+)
 from pima_physics.simulator import Simulator
 from pima_physics.units import conversion, difference
 
@@ -40,6 +46,8 @@ class Estimates:
         Samples whose values are the least-squares optimum, not the network's.
     notes : tuple of str
         What the user should know.
+    shared : bool
+        Whether samples of a component share its parameters.
     """
 
     names: tuple[str, ...]
@@ -50,6 +58,7 @@ class Estimates:
     observed: NDArray[np.bool_]
     refined: NDArray[np.bool_]
     notes: tuple[str, ...] = ()
+    shared: bool = False
 
 
 def weighted_mean(values: Array, weight: Array) -> tuple[Array, Array]:
@@ -81,10 +90,30 @@ def weighted_mean(values: Array, weight: Array) -> tuple[Array, Array]:
     return mean, np.where(total >= 2.0, error, np.nan)
 
 
+def by_outcome(estimates: Estimates, responsibility: Array, dag: DAG) -> tuple[Array, Array]:
+    """Mean of every parameter by outcome of every node and standard error, (node * outcome, p).
+
+    Where the samples of a component share its parameters, the errors of the components count,
+    not the scatter between samples.
+    """
+    if not estimates.shared:
+        weight = np.nan_to_num(marginals(responsibility, dag.outcomes))
+        weight = weight * estimates.observed[:, None, None]
+        return weighted_mean(estimates.mean, weight.reshape(len(weight), -1))
+    owned = responsibility[estimates.observed].sum(0)
+    member = np.eye(max(dag.outcomes))[dag.joint_outcomes()].reshape(len(owned), -1)
+    known = np.isfinite(estimates.component).all(1)
+    weight = (member * (owned * known)[:, None]).T
+    total = weight.sum(1, keepdims=True)
+    weight = weight / np.where(total >= 1.0, total, np.nan)
+    errors = weight**2 @ np.nan_to_num(estimates.component_std) ** 2
+    return weight @ np.nan_to_num(estimates.component), np.sqrt(errors)
+
+
 def parameters_group(
     estimates: Estimates,
     simulator: Simulator,
-    node_probability: Array,
+    responsibility: Array,
     dag: DAG,
     labels: Array,
 ) -> xr.Dataset:
@@ -92,12 +121,10 @@ def parameters_group(
 
     Parameters
     ----------
-    node_probability : array (sample, node, outcome)
+    responsibility : array (sample, component)
     """
-    weight = np.nan_to_num(node_probability) * estimates.observed[:, None, None]
-    weight = weight.reshape(len(weight), -1)
-    means, errors = weighted_mean(estimates.mean, weight)
-    shape = node_probability.shape[1:]
+    means, errors = by_outcome(estimates, responsibility, dag)
+    shape = (len(dag.nodes), max(dag.outcomes))
     variables: dict[str, Any] = {}
     for j, name in enumerate(estimates.names):
         parameter = simulator.parameters[name]

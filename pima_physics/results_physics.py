@@ -17,7 +17,7 @@ from pima_physics.inference import Posterior, sample_parameters
 from pima_physics.model import Network
 from pima_physics.refine import refine_components
 from pima_physics.results_parameters import Array, Estimates, weighted_mean
-from pima_physics.results_refine import CHUNK, curves, refine_samples
+from pima_physics.results_refine import curves, noise_variance, refine_samples, slices
 from pima_physics.simulator import ODE
 
 # Most samples that are polished; a differential equation is solved many times for each.
@@ -122,7 +122,7 @@ def _components(
         start = (responsibility.T @ raw[where] + 1e-3 * raw[where].mean(0)) / (owned + 1e-3)
     else:
         start = raw
-    noise = float(network.likelihoods[m].variance(fitted.values.new_zeros(1)))
+    noise = noise_variance(network.likelihoods[m])
     try:
         found = refine_components(
             fitted.law, fitted.values, fitted.weight, responsibility, start, noise_variance=noise
@@ -156,7 +156,9 @@ def _by_component(
     std = np.sqrt(np.maximum(second - mean**2, 0.0))
     present = data.modalities[name].present.cpu().numpy()
     refined = np.full(data.size, not notes)
-    return Estimates(law.free, mean, std, component, error, present, refined, notes)
+    return Estimates(
+        law.free, mean, std, component, error, present, refined, notes, shared=True
+    )
 
 
 def discrepancy_share(network: Network, data: Data, posterior: Posterior) -> dict[str, float]:
@@ -170,9 +172,9 @@ def discrepancy_share(network: Network, data: Data, posterior: Posterior) -> dic
         count = modality.mask.sum(0).clamp(min=1)
         centre = (modality.values * modality.mask).sum(0) / count
         with torch.no_grad():
-            for begin in range(0, data.size, CHUNK):
-                part = modality.take(slice(begin, begin + CHUNK))
-                added = decoder.discrepancy(z[begin : begin + CHUNK])
+            for where in slices(data.size, max(1, centre.numel())):
+                part = modality.take(where)
+                added = decoder.discrepancy(z[where])
                 assert added is not None
                 extra += float((added.square() * part.mask).sum())
                 total += float(((part.values - centre).square() * part.mask).sum())

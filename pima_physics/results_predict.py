@@ -72,16 +72,21 @@ def prepare_new(
 ) -> Data:
     """New data in the units and shapes of the fit; absent variables count as not observed.
 
-    Variables of modalities that are not given are left out, so that nothing that is wrong with
-    them can stand in the way; only own coordinate grids need them.
+    Variables of modalities that are not given cannot stand in the way: where they do not fit,
+    they are left out.
     """
-    if given is not None:
-        spare = set()
-        for name, info in network.infos.items():
-            if name not in given and not any(c.own_grid for c in info.coordinates.values()):
-                spare |= set(info.variables)
-        used = {v for name in given for v in network.infos[name].variables}
-        dataset = dataset.drop_vars([v for v in spare - used if v in dataset.data_vars])
+    try:
+        return _prepare(network, dataset, sample_dim)
+    except InputError:
+        used = {v for name in given or () for v in network.infos[name].variables}
+        every = {v for info in network.infos.values() for v in info.variables}
+        spare = [v for v in every - used if v in dataset.data_vars]
+        if given is None or not spare:
+            raise
+        return _prepare(network, dataset.drop_vars(spare), sample_dim)
+
+
+def _prepare(network: Network, dataset: xr.Dataset, sample_dim: str) -> Data:
     data = prepare(
         dataset,
         sample_dim=sample_dim,

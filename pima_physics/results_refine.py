@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from pima_physics.dataset import ModalityData
 from pima_physics.decoders import ComponentPhysics, Law, PhysicsDecoder
 from pima_physics.errors import SolveError
-from pima_physics.likelihoods import Likelihood, StudentT
+from pima_physics.inference import chunks
+from pima_physics.likelihoods import MIN_NOISE_VARIANCE, Likelihood, StudentT
 from pima_physics.refine import ITERATIONS, Refined, double, population_prior, refine
 from pima_physics.simulator import ODE
 
-CHUNK, SMALLEST = 512, 32
+# Numbers per pass; passes of a law cost much the same for one sample as for thousands.
+WORKING, MOST_AT_ONCE, SMALLEST = 2_000_000, 4096, 32
 # A differential equation is solved many times per iteration: fewer iterations.
 ODE_ITERATIONS = 20
 # Rounds of re-weighting for heavy-tailed noise.
 ROBUST_ROUNDS = 3
+# Most rounds in which noise and population are estimated again.
+NOISE_ROUNDS = 4
 
 
 @dataclass(frozen=True)
@@ -61,13 +67,14 @@ def refine_samples(
     """Polish all samples, with the noise that the law itself leaves.
 
     The likelihood's noise contains what the network fails to infer, which would make errors too
-    large and the pull of the population too strong; where the polished residuals of the training
-    samples are clearly smaller, they are the noise of a second pass.
+    large and the pull of the population too strong; while the polished residuals of the training
+    samples are clearly smaller, noise and population are estimated again from them (empirical
+    Bayes).
     """
-    noise = float(likelihood.variance(data.values.new_zeros(1)))
+    noise = noise_variance(likelihood)
     prior = population_prior(start[train])
     if isinstance(likelihood, StudentT):
-        scale, freedom = float(likelihood.scale) ** 2, float(likelihood.freedom)
+        scale, freedom = float(likelihood.scale.detach()) ** 2, float(likelihood.freedom.detach())
         found, weight = None, data.weight
         for _ in range(ROBUST_ROUNDS):
             raw = start if found is None else found.raw
@@ -78,25 +85,37 @@ def refine_samples(
         assert found is not None
         return found
     found = _refine_chunks(data, start, noise, prior)
-    used = train & found.converged
-    square = (data.weight * _residuals(data, found.raw).square()).sum(1)[used].sum()
-    freedom = data.weight[used].sum() - float(used.sum()) * start.shape[1]
-    if float(freedom) > 0.0:
-        left = float(square / freedom)
-        if 1e-12 < left < 0.5 * noise:
-            prior = population_prior(found.raw[used])
-            found = _refine_chunks(data, found.raw, left, prior)
+    for _ in range(NOISE_ROUNDS):
+        used = train & found.converged
+        square = (data.weight * _residuals(data, found.raw).square()).sum(1)[used].sum()
+        freedom = float(data.weight[used].sum()) - float(used.sum()) * start.shape[1]
+        left = max(float(square) / freedom, MIN_NOISE_VARIANCE) if freedom > 0.0 else noise
+        if left > 0.7 * noise:
+            break
+        noise, prior = left, population_prior(found.raw[used])
+        found = _refine_chunks(data, found.raw, noise, prior)
     return found
+
+
+def slices(size: int, points: int) -> Iterator[slice]:
+    """Chunks of samples whose curves and derivatives fit in bounded memory."""
+    return chunks(size, int(np.clip(WORKING // max(points, 1), SMALLEST, MOST_AT_ONCE)))
+
+
+def noise_variance(likelihood: Likelihood) -> float:
+    """Variance of the observation noise in stored values squared."""
+    with torch.no_grad():
+        return float(likelihood.variance(torch.zeros(1)))
 
 
 @torch.no_grad()
 def _residuals(data: Curves, raw: Tensor) -> Tensor:
     """Stored values less the law's; zero where the law cannot be solved."""
     parts = []
-    for begin in range(0, len(raw), CHUNK):
-        part = data.take(slice(begin, begin + CHUNK))
+    for where in slices(len(raw), data.values.shape[1]):
+        part = data.take(where)
         try:
-            law = part.law(raw[begin : begin + CHUNK], part.grid).flatten(1)
+            law = part.law(raw[where], part.grid).flatten(1)
             parts.append(part.values - law)
         except SolveError:
             parts.append(torch.zeros_like(part.values))
@@ -107,8 +126,7 @@ def _refine_chunks(
     data: Curves, start: Tensor, noise: float, prior: tuple[Tensor, Tensor]
 ) -> Refined:
     parts = []
-    for begin in range(0, len(start), CHUNK):
-        part = slice(begin, begin + CHUNK)
+    for part in slices(len(start), data.values.shape[1]):
         parts.append(_refine_chunk(data.take(part), start[part], noise, prior))
     return _joined(parts)
 

@@ -34,8 +34,10 @@ def number(value: float, error: float | None = None) -> str:
     if error is None or not (math.isfinite(error) and error > 0):
         return f"{value:.4g}"
     places = 1 - math.floor(math.log10(error))
-    if places < 0 or places > 6:
+    if places < -3 or places > 6:
         return f"{value:.4g} ± {error:.2g}"
+    if places < 0:
+        return f"{round(value, places):.0f} ± {round(error, places):.0f}"
     return f"{value:.{places}f} ± {error:.{places}f}"
 
 
@@ -131,8 +133,8 @@ def _edges(tree: xr.DataTree) -> Iterator[str]:
                 f"{'' if any(kind) else ' not in the trained graph'}"
             )
     yield from lines or ["  no edges"]
-    factor = number(_value(graph, "log_bayes_factor"))
-    yield f"  best class over the next: {factor} nats" if len(names) > 1 else ""
+    if len(names) > 1:
+        yield f"  best class over the next: {number(_value(graph, 'log_bayes_factor'))} nats"
     yield CAVEAT
 
 

@@ -1,0 +1,82 @@
+"""The results tree of a fit, group by group."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import xarray as xr
+
+from pima_physics.dataset import Data, Split
+from pima_physics.discovery import Discovery
+from pima_physics.inference import infer
+from pima_physics.model import Network
+from pima_physics.results_checks import caveats, metrics_group
+from pima_physics.results_crossmodal import crossmodal
+from pima_physics.results_features import features_group
+from pima_physics.results_fields import reconstruction_group, reproduce
+from pima_physics.results_parameters import parameters_group
+from pima_physics.results_physics import discrepancy_share, estimate
+from pima_physics.results_provenance import root_attributes
+from pima_physics.results_tree import (
+    Graph,
+    components_group,
+    discovery_group,
+    graph_group,
+    history_group,
+    learn_graph,
+    posterior_group,
+    safe,
+    split_codes,
+)
+
+
+def build_tree(
+    network: Network,
+    data: Data,
+    parts: Split,
+    *,
+    dataset: xr.Dataset,
+    discovery: Discovery,
+    history: Sequence[Any],
+    settings: Mapping[str, Any],
+) -> tuple[xr.DataTree, Graph]:
+    """All groups of results.nc, and the graph with its tables; see :func:`results.assemble`."""
+    network.eval()
+    dag, labels = network.model.dag, data.sample_labels
+    posterior = infer(network, data)
+    intervened = None if data.intervened is None else data.intervened.cpu().numpy()[parts.train]
+    graph = learn_graph(network, posterior.responsibility[parts.train], intervened)
+    groups = {
+        "posterior": posterior_group(posterior, dag, labels, parts),
+        "graph": graph_group(graph),
+        "components": components_group(network, posterior.responsibility),
+        "discovery": discovery_group(discovery, posterior.responsibility[parts.train], dag),
+        "history": history_group(history),
+    }
+    estimates = estimate(network, data, parts, posterior)
+    for name, found in estimates.items():
+        law = network.decoders[network.names.index(name)].law
+        groups[f"parameters/{safe(name)}"] = parameters_group(
+            found, law.simulator, posterior.responsibility, dag, labels
+        )
+    reproductions = reproduce(network, data, parts)
+    outcome = groups["posterior"]["node_outcome"].values
+    for name, found in reproductions.items():
+        groups[f"reconstruction/{safe(name)}"] = reconstruction_group(found, data, name)
+        groups[f"features/{safe(name)}"] = features_group(data.modalities[name], outcome, dag)
+    explained, predicted = crossmodal(network, data, parts)
+    groups |= {f"crossmodal/{safe(name)}": group for name, group in predicted.items()}
+    groups["metrics"] = metrics_group(
+        posterior,
+        split_codes(parts, data.size),
+        reproductions,
+        explained,
+        discrepancy_share(network, data, posterior),
+    )
+    texts = caveats(
+        network, data, posterior, graph, discovery, parts.train, estimates, groups["metrics"]
+    )
+    root = xr.Dataset(attrs=root_attributes(dataset, data, settings, texts))
+    tree = xr.DataTree.from_dict({"/": root, **groups})
+    return tree, graph
