@@ -257,6 +257,7 @@ def test_a_rate_that_depends_on_nothing():
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # torch's own
 def test_compiled_steps_give_the_same_numbers():
     from pima_physics.engines.dopri5_engine import Compiled
 
