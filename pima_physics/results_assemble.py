@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import xarray as xr
@@ -45,6 +46,9 @@ def build_tree(
     network.eval()
     dag, labels = network.model.dag, data.sample_labels
     posterior = infer(network, data)
+    # Sums of float32 responsibilities are off by 1e-6.
+    weight = posterior.responsibility
+    posterior = replace(posterior, responsibility=weight / weight.sum(1, keepdims=True))
     intervened = None if data.intervened is None else data.intervened.cpu().numpy()[parts.train]
     graph = learn_graph(network, posterior.responsibility[parts.train], intervened)
     groups = {

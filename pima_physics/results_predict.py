@@ -120,7 +120,7 @@ def mixed_posterior(network: Network, data: Data, given: Sequence[str]) -> Mixed
     chunk = int(np.clip(4_000_000 // (components * latent), 1, 1024))
     for part in chunks(data.size, chunk):
         log_weight, precision, shift = mixture_posterior(network, data.take(part), given)
-        weight = log_weight.exp().double()
+        weight = torch.softmax(log_weight.double(), dim=1)
         inverse = (-network.mixture.log_variance).exp()[None]
         total = inverse + precision[:, None]
         means = ((inverse * network.mixture.mean + shift[:, None]) / total).double()

@@ -21,10 +21,11 @@ from pima_physics.simulator import ODE
 WORKING, MOST_AT_ONCE, SMALLEST = 2_000_000, 4096, 32
 # A differential equation is solved many times per iteration: fewer iterations.
 ODE_ITERATIONS = 20
-# Rounds of re-weighting for heavy-tailed noise.
-ROBUST_ROUNDS = 3
-# Most rounds in which noise and population are estimated again.
-NOISE_ROUNDS = 4
+# Rounds in which weights, noise and population are estimated again; the noise is settled when
+# it falls by less than this factor.
+ROUNDS, SETTLED = 4, 0.7
+# Pull of the first pass, in unconstrained units: it settles only what a curve does not show.
+WEAK = 1e-2
 
 
 @dataclass(frozen=True)
@@ -66,35 +67,49 @@ def refine_samples(
 ) -> Refined:
     """Polish all samples, with the noise that the law itself leaves.
 
-    The likelihood's noise contains what the network fails to infer, which would make errors too
-    large and the pull of the population too strong; while the polished residuals of the training
-    samples are clearly smaller, noise and population are estimated again from them (empirical
-    Bayes).
+    The likelihood's noise contains what the network fails to infer, and its estimates are drawn
+    together: both would make the pull of the population too strong and the errors too large.
+    So the first pass has next to no pull, and noise and population are then estimated from the
+    polished training samples, until the noise is settled (empirical Bayes).
     """
+    robust = likelihood if isinstance(likelihood, StudentT) else None
     noise = noise_variance(likelihood)
-    prior = population_prior(start[train])
-    if isinstance(likelihood, StudentT):
-        scale, freedom = float(likelihood.scale.detach()) ** 2, float(likelihood.freedom.detach())
-        found, weight = None, data.weight
-        for _ in range(ROBUST_ROUNDS):
-            raw = start if found is None else found.raw
-            # Expectation step of the t distribution as a scale mixture of normals.
-            square = _residuals(data, raw).square() / scale
-            weight = data.weight * (freedom + 1.0) / (freedom + square)
-            found = _refine_chunks(replace(data, weight=weight), raw, scale, prior)
-        assert found is not None
-        return found
-    found = _refine_chunks(data, start, noise, prior)
-    for _ in range(NOISE_ROUNDS):
+    free = start.shape[1]
+    weak = WEAK * torch.eye(free, dtype=start.dtype, device=start.device)
+    prior = start[train].mean(0), weak
+    found = _refine_chunks(_reweighted(data, start, robust), start, noise, prior)
+    for turn in range(ROUNDS if robust is None else 2):
         used = train & found.converged
-        square = (data.weight * _residuals(data, found.raw).square()).sum(1)[used].sum()
-        freedom = float(data.weight[used].sum()) - float(used.sum()) * start.shape[1]
-        left = max(float(square) / freedom, MIN_NOISE_VARIANCE) if freedom > 0.0 else noise
-        if left > 0.7 * noise:
-            break
-        noise, prior = left, population_prior(found.raw[used])
-        found = _refine_chunks(data, found.raw, noise, prior)
+        weighted = _reweighted(data, found.raw, robust)
+        if robust is None:
+            left = min(_left(data, found.raw, used, free), noise)
+            if turn > 0 and left > SETTLED * noise:
+                break
+            noise = left
+        else:
+            noise = float(robust.scale.detach()) ** 2
+        if bool(used.any()):
+            prior = population_prior(found.raw[used])
+        found = _refine_chunks(weighted, found.raw, noise, prior)
     return found
+
+
+def _left(data: Curves, raw: Tensor, used: Tensor, free: int) -> float:
+    """Variance of the residuals of some samples, corrected for the fitted parameters."""
+    square = (data.weight * _residuals(data, raw).square()).sum(1)[used].sum()
+    freedom = float(data.weight[used].sum()) - float(used.sum()) * free
+    if freedom <= 0.0:
+        return float("inf")
+    return max(float(square) / freedom, MIN_NOISE_VARIANCE)
+
+
+def _reweighted(data: Curves, raw: Tensor, robust: StudentT | None) -> Curves:
+    """Weights of heavy-tailed noise: expectation step of t as a scale mixture of normals."""
+    if robust is None:
+        return data
+    scale, freedom = float(robust.scale.detach()) ** 2, float(robust.freedom.detach())
+    square = _residuals(data, raw).square() / scale
+    return replace(data, weight=data.weight * (freedom + 1.0) / (freedom + square))
 
 
 def slices(size: int, points: int) -> Iterator[slice]:
