@@ -20,14 +20,9 @@ from pima_physics.errors import InputError
 from pima_physics.model import Network
 from pima_physics.results_assemble import build_tree
 from pima_physics.results_counterfactual import counterfactual_tree
-from pima_physics.results_predict import (
-    check_given,
-    new_posterior_group,
-    prediction,
-    prepare_new,
-)
+from pima_physics.results_predict import check_given, new_posterior_group, prediction, prepare_new
 from pima_physics.results_queries import check_action, effect, explanation, generate
-from pima_physics.results_text import summary
+from pima_physics.results_text import for_report, summary
 from pima_physics.simulator import Simulator
 
 
@@ -82,7 +77,7 @@ class FitResult:
         """Write the report, one self-contained HTML file, and return its path."""
         from pima_physics import report
 
-        return report.write(self.tree, path, experiment)
+        return report.write(for_report(self.tree), path, experiment)
 
     def predict(
         self,
@@ -219,7 +214,8 @@ class FitResult:
     def explanation(self, dataset: xr.Dataset | None = None) -> xr.Dataset:
         """Most probable joint outcome of every sample: of the fit, or of new data."""
         if dataset is None:
-            return explanation(self.bayes_net, self.tree["posterior"]["responsibility"])
+            group = self.tree["posterior"].to_dataset()
+            return explanation(self.bayes_net, group["responsibility"])
         data = prepare_new(self.network, dataset, self.sample_dim)
         group = new_posterior_group(self.network, data, self.network.names)
         return explanation(self.bayes_net, group["responsibility"])

@@ -17,6 +17,7 @@ from pima_physics.results_crossmodal import crossmodal
 from pima_physics.results_features import features_group
 from pima_physics.results_fields import reconstruction_group, reproduce
 from pima_physics.results_parameters import parameters_group
+from pima_physics.results_parts import law_of
 from pima_physics.results_physics import discrepancy_share, estimate
 from pima_physics.results_provenance import root_attributes
 from pima_physics.results_tree import (
@@ -60,9 +61,8 @@ def build_tree(
     }
     estimates = estimate(network, data, parts, posterior)
     for name, found in estimates.items():
-        law = network.decoders[network.names.index(name)].law
         groups[f"parameters/{safe(name)}"] = parameters_group(
-            found, law.simulator, posterior.responsibility, dag, labels
+            found, law_of(network, name).simulator, posterior.responsibility, dag, labels
         )
     reproductions = reproduce(network, data, parts)
     outcome = groups["posterior"]["node_outcome"].values

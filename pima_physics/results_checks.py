@@ -16,6 +16,7 @@ from pima_physics.inference import Posterior
 from pima_physics.model import Network
 from pima_physics.results_fields import Reproduction
 from pima_physics.results_parameters import Estimates, share_at_bound
+from pima_physics.results_parts import law_of
 from pima_physics.results_tree import NATS, PARTS, PLAIN, Graph, agreement, marginals, safe
 
 Array = NDArray[Any]
@@ -118,7 +119,7 @@ def _two_graphs(graph: Graph) -> Iterator[str]:
 
 
 def _at_bounds(network: Network, name: str, estimate: Estimates) -> Iterator[str]:
-    simulator = network.decoders[network.names.index(name)].law.simulator
+    simulator = law_of(network, name).simulator
     for j, key in enumerate(estimate.names):
         share = share_at_bound(simulator.parameters[key], estimate.mean[estimate.observed, j])
         if share > AT_BOUND:

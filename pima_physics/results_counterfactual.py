@@ -25,6 +25,7 @@ from pima_physics.model import Network
 from pima_physics.results_draws import parameters_at
 from pima_physics.results_fields import field_group, in_units, observed_in_units, predict_chunk
 from pima_physics.results_parameters import attributes, error_attributes
+from pima_physics.results_parts import law_of, likelihood_of
 from pima_physics.results_predict import new_posterior_group
 from pima_physics.results_provenance import package_version
 from pima_physics.results_queries import CAUTION, Action, check_action, described
@@ -70,7 +71,7 @@ def counterfactual_tree(
             modality.info, arrays, data.sample_labels, sample_dim=sample, grid=modality.grid
         )
     for name, values in parameters.items():
-        simulator = network.decoders[network.names.index(name)].law.simulator
+        simulator = law_of(network, name).simulator
         variables: dict[str, Any] = {}
         for key, (mean, std) in values.items():
             declared = simulator.parameters[key]
@@ -131,7 +132,7 @@ def _simulate(
         for _ in range(draws):
             z, component = _moved(network, *posterior, moves, generator)
             for name, output in outputs_at(network, z, component, batch).items():
-                likelihood = network.likelihoods[network.names.index(name)]
+                likelihood = likelihood_of(network, name)
                 means[name].append(likelihood.mean(output))
                 noisy[name].append(likelihood.sample(output, generator))
             for name, found in parameters_at(network, z, component).items():

@@ -18,6 +18,7 @@ from pima_physics.inference import chunks, outputs_at
 from pima_physics.model import Network
 from pima_physics.results_fields import predict_chunk
 from pima_physics.results_parameters import attributes, shown_parameters
+from pima_physics.results_parts import law_of, likelihood_of
 from pima_physics.results_tree import PLAIN, node_coordinate, safe
 
 Array = NDArray[Any]
@@ -92,7 +93,7 @@ def parameters_at(network: Network, z: Tensor, component: Tensor) -> dict[str, d
     """Physical parameters in the units to be shown."""
     found = {}
     for name, raw in raw_parameters(network, z, component).items():
-        law = network.decoders[network.names.index(name)].law
+        law = law_of(network, name)
         found[name] = dict(shown_parameters(law.simulator, raw, law.free))
     return found
 
@@ -110,8 +111,8 @@ def draw(network: Network, component: Array, grids: Grids, *, seed: int) -> Draw
         c = codes[part]
         z = place(network, c, generator)
         outputs = outputs_at(network, z, c, grid_batch(network, grids, len(c)))
-        for name, likelihood in zip(network.names, network.likelihoods, strict=True):
-            noisy = likelihood.sample(outputs[name], generator)
+        for name in network.names:
+            noisy = likelihood_of(network, name).sample(outputs[name], generator)
             values[name].append(network.infos[name].destandardise(noisy).cpu().numpy())
         for name, found in parameters_at(network, z, c).items():
             kept = parameters.setdefault(name, {})
@@ -139,7 +140,7 @@ def drawn_dataset(
         for variable, array in _variables(info, drawn.values[name], sample_dim, grid).items():
             found[variable if variable not in found else f"{variable}_{safe(name)}"] = array
     for name, parameters in drawn.parameters.items():
-        simulator = network.decoders[network.names.index(name)].law.simulator
+        simulator = law_of(network, name).simulator
         for key, value in parameters.items():
             label = key if key not in found else f"{safe(name)}_{key}"
             found[label] = xr.DataArray(

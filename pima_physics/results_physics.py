@@ -12,11 +12,11 @@ from torch import Tensor
 
 from pima_physics.dataset import Data, Split
 from pima_physics.decoders import ComponentPhysics, Law, PhysicsDecoder
-from pima_physics.errors import SolveError
 from pima_physics.inference import Posterior, sample_parameters
 from pima_physics.model import Network
 from pima_physics.refine import refine_components
 from pima_physics.results_parameters import Array, Estimates, weighted_mean
+from pima_physics.results_parts import FAILED, likelihood_of
 from pima_physics.results_refine import curves, noise_variance, refine_samples, slices
 from pima_physics.simulator import ODE
 
@@ -61,7 +61,7 @@ def _by_sample(
             curves(decoder, modality.take(where), z[where]),
             raw[where],
             train if bool(train.any()) else torch.ones_like(train),
-            network.likelihoods[m],
+            likelihood_of(network, name),
         )
         finite = torch.isfinite(found.value) & torch.isfinite(found.std)
         good = found.converged & finite.all(1)
@@ -122,12 +122,12 @@ def _components(
         start = (responsibility.T @ raw[where] + 1e-3 * raw[where].mean(0)) / (owned + 1e-3)
     else:
         start = raw
-    noise = noise_variance(network.likelihoods[m])
+    noise = noise_variance(likelihood_of(network, name))
     try:
         found = refine_components(
             fitted.law, fitted.values, fitted.weight, responsibility, start, noise_variance=noise
         )
-    except (SolveError, torch.linalg.LinAlgError) as error:
+    except FAILED as error:
         text = f"{name}: parameters by component are means over samples ({error})".splitlines()[0]
         return *means, (text,)
     good = found.converged[:, None] & torch.isfinite(found.value)

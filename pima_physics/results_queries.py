@@ -29,6 +29,7 @@ from pima_physics.results_draws import (
     typical_grids,
 )
 from pima_physics.results_parameters import attributes
+from pima_physics.results_parts import free_parameters, law_of, likelihood_of
 from pima_physics.results_provenance import package_version
 from pima_physics.results_tree import PLAIN, PSEUDOCOUNT, safe
 from pima_physics.units import difference
@@ -102,7 +103,7 @@ def generate(
     chosen = check_action(net, action)
     rng = np.random.default_rng(seed)
     outcome = sample(do(net, chosen) if chosen else net, size, rng)
-    component = np.ravel_multi_index(tuple(outcome.T), net.outcomes)
+    component = np.asarray(np.ravel_multi_index(tuple(outcome.T), net.outcomes))
     grids = typical_grids(network, tree)
     drawn = draw(network, component, grids, seed=seed)
     found = drawn_dataset(network, drawn, outcome, grids, sample_dim=sample_dim)
@@ -209,7 +210,7 @@ def _component_values(
     parameters = {
         key: (name, parameter)
         for name in network.names
-        for parameter in _free(network, name)
+        for parameter in free_parameters(network, name)
         for key in (f"{name}.{parameter}", parameter)
     }
     observables = {v: n for n in network.names for v in (*network.infos[n].variables, n)}
@@ -226,11 +227,6 @@ def _component_values(
     )
 
 
-def _free(network: Network, name: str) -> tuple[str, ...]:
-    law = getattr(network.decoders[network.names.index(name)], "law", None)
-    return () if law is None else law.free
-
-
 def _parameter_values(
     network: Network, tree: xr.DataTree, name: str, parameter: str, seed: int
 ) -> tuple[Array, Array, xr.DataArray]:
@@ -243,7 +239,7 @@ def _parameter_values(
     # A component without samples has no value of its own: the model's, with its spread.
     value = np.where(np.isfinite(value), value, model[0])
     std = np.where(np.isfinite(std), std, model[1])
-    law = network.decoders[network.names.index(name)].law
+    law = law_of(network, name)
     like = xr.DataArray(0.0, attrs=attributes(law.simulator.parameters[parameter]))
     return value, std, like
 
@@ -251,8 +247,8 @@ def _parameter_values(
 def _observable_values(
     network: Network, tree: xr.DataTree, name: str, quantity: str, seed: int
 ) -> tuple[Array, Array, xr.DataArray]:
-    info, position = network.infos[name], network.names.index(name)
-    likelihood, grids = network.likelihoods[position], typical_grids(network, tree)
+    info, likelihood = network.infos[name], likelihood_of(network, name)
+    grids = typical_grids(network, tree)
 
     def mean(z: torch.Tensor, c: torch.Tensor, batch: Any) -> Array:
         output = outputs_at(network, z, c, batch)[name]

@@ -15,6 +15,7 @@ from pima_physics.errors import SolveError
 from pima_physics.inference import chunks
 from pima_physics.likelihoods import MIN_NOISE_VARIANCE, Likelihood, StudentT
 from pima_physics.refine import ITERATIONS, Refined, double, population_prior, refine
+from pima_physics.results_parts import FAILED
 from pima_physics.simulator import ODE
 
 # Numbers per pass; passes of a law cost much the same for one sample as for thousands.
@@ -163,7 +164,7 @@ def _refine_chunk(
             grid=data.grid,
             iterations=ODE_ITERATIONS if slow else ITERATIONS,
         )
-    except (SolveError, torch.linalg.LinAlgError):
+    except FAILED:
         if len(start) > SMALLEST:
             half = len(start) // 2
             halves = (slice(0, half), slice(half, None))

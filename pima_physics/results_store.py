@@ -76,7 +76,7 @@ def write_model(
     sample_dim: str,
 ) -> None:
     """Write weights, tables and description."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     tensors = {f"network.{k}": _plain(v) for k, v in network.state_dict().items()}
     tensors["graph.dag"] = _plain(torch.as_tensor(bayes_net.dag.copy()))
@@ -90,7 +90,8 @@ def write_model(
         "description": json.dumps(describe(network, sample_dim), allow_nan=False),
     }
     with atomic_path(path) as part:
-        save_file(tensors, part, metadata=header)
+        # Not save_file: it would make a file that only its owner can read.
+        part.write_bytes(save(tensors, metadata=header))
 
 
 def _plain(tensor: torch.Tensor) -> torch.Tensor:

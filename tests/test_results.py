@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 from dataclasses import dataclass, replace
@@ -49,7 +50,14 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> Fitted:
     xr.testing.assert_identical(data, before)
     folder = tmp_path_factory.mktemp("run")
     result.save(folder)
+    assert (folder / "model.safetensors").stat().st_mode & 0o777 == 0o666 & ~umask()
     return Fitted(data, truth, result, folder)
+
+
+def umask() -> int:
+    current = os.umask(0)
+    os.umask(current)
+    return current
 
 
 def numeric_without_units(tree: xr.DataTree) -> list[str]:
@@ -528,4 +536,7 @@ def test_html_is_escaped(fitted: Fitted) -> None:
 
 def test_the_report_is_written(fitted: Fitted, tmp_path: Path) -> None:
     path = fitted.result.report(tmp_path / "report.html")
-    assert "yield" in path.read_text(encoding="utf-8")
+    page = path.read_text(encoding="utf-8")
+    assert "yield stress" in page
+    assert "yield stress by outcome by outcome" not in page
+    assert "yield_stress_by_outcome" in fitted.result.to_datatree()["parameters/curve"]
