@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -15,12 +14,14 @@ from pima_physics.evidence import (
     Candidate,
     Finding,
     agreement,
+    conditional_evidence,
     examine,
     from_labels,
     nothing_found,
+    with_consensus,
 )
 from pima_physics.factorial import product_of
-from pima_physics.pursuit import pursue, whiten
+from pima_physics.pursuit import pursue, splits_along, whiten
 from pima_physics.representations import Representation
 from pima_physics.structure import GraphPosterior, counts_by_target, fit_tables, graph_posterior
 
@@ -28,7 +29,11 @@ Array = NDArray[np.float64]
 
 # Two partitions with a larger correlation of their probabilities count as one.
 SAME = 0.95
-MAX_CANDIDATES = 16
+MAX_CANDIDATES = 24
+# Sets of candidates that are grown further, and rounds of conditional search.
+BEAM, ROUNDS = 8, 2
+# A cell of the other nodes needs this many samples to be searched by itself.
+MIN_CELL, MAX_CELLS = 60, 4
 # Evidence in nats over the whole sample that is asked of a candidate before it is compared.
 MIN_NATS = 3.0
 
@@ -100,7 +105,15 @@ def discover(
         for i, node in enumerate(dag.nodes)
         if node in known
     }
-    chosen = select(pool, [dag.outcomes[i] for i in free])
+    wanted = [dag.outcomes[i] for i in free]
+    chosen = select(pool, wanted)
+    for _ in range(ROUNDS if len(free) > 1 else 0):
+        more = find_conditionally(representations, chosen, wanted, rng=rng)
+        pool = with_consensus(distinct([*pool, *more]), representations)
+        again = select(pool, wanted)
+        if all(a and b and a.split is b.split for a, b in zip(again, chosen, strict=True)):
+            break
+        chosen = again
     for i, candidate in zip(free, chosen, strict=True):
         findings[i] = (
             nothing_found(len(representations[0].values), dag.outcomes[i])
@@ -125,88 +138,126 @@ def find_candidates(
             continue
         white = whiten(values).apply(values)
         for count in outcomes:
-            for split in pursue(white, count, rng=rng):
-                if split.evidence * len(values) < MIN_NATS or split.rarest < 0.02:
-                    continue
-                probability = np.full((len(representation.values), count), 1.0 / count)
-                probability[representation.present] = split.probability
-                found.append(Candidate(representation, split, probability))
-    found.sort(key=lambda c: -c.split.evidence)
-    distinct: list[Candidate] = []
-    for candidate in found:
-        if all(agreement(candidate.probability, d.probability) < SAME for d in distinct):
-            distinct.append(candidate)
+            found += [Candidate.of(representation, s) for s in pursue(white, count, rng=rng)]
+    return with_consensus(distinct(found), representations)
+
+
+def find_conditionally(
+    representations: Sequence[Representation],
+    chosen: Sequence[Candidate | None],
+    outcomes: Sequence[int],
+    *,
+    rng: np.random.Generator,
+) -> list[Candidate]:
+    """Partitions seen among samples that agree in all other chosen nodes.
+
+    Where nodes depend on each other, the direction of one can be hidden by a combination of
+    two. With the other nodes fixed only its own groups are left.
+    """
+    found = []
+    for left_out in range(len(outcomes)):
+        others = [c for i, c in enumerate(chosen) if i != left_out and c is not None]
+        for cell in _largest_cells(others, len(representations[0].values)):
+            for representation in representations:
+                found += _pursue_in_cell(representation, cell, outcomes[left_out], rng)
+    return found
+
+
+def _largest_cells(others: Sequence[Candidate], size: int) -> list[NDArray[np.bool_]]:
+    """Samples of the most frequent joint outcomes of some nodes."""
+    if not others:
+        return []
+    joint = np.stack([c.label for c in others], axis=1)
+    index, counts = np.unique(joint, axis=0, return_inverse=True, return_counts=True)[1:]
+    order = counts.argsort()[::-1][:MAX_CELLS]
+    return [index.reshape(-1) == k for k in order if counts[k] >= MIN_CELL]
+
+
+def _pursue_in_cell(
+    representation: Representation,
+    cell: NDArray[np.bool_],
+    outcomes: int,
+    rng: np.random.Generator,
+) -> list[Candidate]:
+    inside = cell & representation.present
+    if inside.sum() < max(MIN_CELL, 8 * representation.values.shape[1]):
+        return []
+    part = representation.values[inside]
+    local = whiten(part)
+    splits = pursue(local.apply(part), outcomes, rng=rng, starts=24, iterations=12, keep=3)
+    splits = [s for s in splits if s.evidence * len(part) > MIN_NATS]
+    if not splits:
+        return []
+    values = representation.values[representation.present]
+    white = whiten(values).apply(values)
+    # Correlating the local projection with the global axes expresses its direction in them.
+    directions = np.stack([white.T @ local.apply(values) @ s.direction for s in splits])
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    return [Candidate.of(representation, s) for s in splits_along(white, directions, outcomes)]
+
+
+def distinct(found: Sequence[Candidate]) -> list[Candidate]:
+    """Drop weak partitions and near-copies; best evidence first, per number of outcomes."""
+    counts: dict[int, int] = {}
     kept: list[Candidate] = []
-    for count in outcomes:
-        kept += [c for c in distinct if c.split.outcomes == count][:MAX_CANDIDATES]
+    for candidate in sorted(found, key=lambda c: -c.split.evidence):
+        split = candidate.split
+        weak = split.evidence * len(split.probability) < MIN_NATS or split.rarest < 0.02
+        if weak or counts.get(split.outcomes, 0) >= MAX_CANDIDATES:
+            continue
+        if all(agreement(candidate.probability, k.probability) < SAME for k in kept):
+            kept.append(candidate)
+            counts[split.outcomes] = counts.get(split.outcomes, 0) + 1
     return kept
 
 
 def select(pool: Sequence[Candidate], outcomes: Sequence[int]) -> list[Candidate | None]:
-    r"""Choose one candidate per node so that each tells much that the others do not.
+    r"""Choose one candidate per node, each with groups of its own once the others are known.
 
-    .. math:: \max_S \sum_{j \in S} E_j\, \frac{H(n_j \mid n_{S \setminus j})}{H(n_j)}
+    .. math:: \max_S\ E(n_1) + E(n_2 \mid n_1) + E(n_3 \mid n_1, n_2) + \dots
 
-    with evidence E. A partition that follows from the others (their union, their xor, a copy)
-    has no conditional entropy and counts for nothing, however clear its groups are.
+    with the evidence for modes among samples that agree in the nodes before. A partition that
+    follows from these (their union, a copy) has no modes left and adds nothing, however clear
+    its groups are; a mere statistical dependence between nodes costs little. Sets grow by one
+    candidate at a time and the best ``BEAM`` of each size are kept.
     """
-    best: list[Candidate | None] = [None] * len(outcomes)
-    for size in range(len(outcomes), 0, -1):
-        score, found = _best_subset(pool, list(outcomes), size)
-        if found is not None and score > 0:
-            return found
-    return best
+    front: list[tuple[float, tuple[int, ...]]] = [(0.0, ())]
+    for _ in outcomes:
+        grown: dict[tuple[int, ...], tuple[float, tuple[int, ...]]] = {}
+        for score, chain in front:
+            before = [pool[k] for k in chain]
+            for j in range(len(pool)):
+                longer = (*chain, j)
+                if j in chain or _assign(pool, longer, outcomes) is None:
+                    continue
+                total = score + conditional_evidence(pool[j], before)
+                key = tuple(sorted(longer))
+                if total > grown.get(key, (-1.0, ()))[0]:
+                    grown[key] = (total, longer)
+        if not grown:
+            break
+        front = sorted(grown.values(), key=lambda g: (-g[0], g[1]))[:BEAM]
+    chain = front[0][1]
+    chosen: list[Candidate | None] = [None] * len(outcomes)
+    for slot, j in zip(_assign(pool, chain, outcomes) or (), chain, strict=True):
+        chosen[slot] = pool[j]
+    return chosen
 
 
-def _best_subset(
-    pool: Sequence[Candidate], outcomes: list[int], size: int
-) -> tuple[float, list[Candidate | None] | None]:
-    """Best assignment of ``size`` candidates to nodes with matching outcome counts."""
-    labels = np.stack([c.label for c in pool], axis=1) if pool else np.zeros((0, 0), int)
-    best_score, best = 0.0, None
-    for subset in itertools.combinations(range(len(pool)), size):
-        slots = _assign([pool[j].split.outcomes for j in subset], outcomes)
-        if slots is None:
-            continue
-        score = sum(
-            pool[j].split.evidence * relative_entropy(labels, j, [k for k in subset if k != j])
-            for j in subset
-        )
-        if score > best_score:
-            best_score = score
-            best = [None] * len(outcomes)
-            for slot, j in zip(slots, subset, strict=True):
-                best[slot] = pool[j]
-    return best_score, best
-
-
-def _assign(counts: Sequence[int], outcomes: Sequence[int]) -> list[int] | None:
+def _assign(
+    pool: Sequence[Candidate], subset: Sequence[int], outcomes: Sequence[int]
+) -> list[int] | None:
     """Node positions for candidates, in order of evidence; None where counts do not match."""
     open_slots = list(range(len(outcomes)))
     slots = []
-    for count in counts:
+    for j in subset:
+        count = pool[j].split.outcomes
         slot = next((s for s in open_slots if outcomes[s] == count), None)
         if slot is None:
             return None
         open_slots.remove(slot)
         slots.append(slot)
     return slots
-
-
-def relative_entropy(labels: NDArray[np.int64], j: int, others: Sequence[int]) -> float:
-    """H(label j | other labels) / H(label j), between 0 (follows from them) and 1."""
-    code = np.zeros(len(labels), dtype=np.int64)
-    for other in others:
-        code = code * (labels[:, other].max() + 1) + labels[:, other]
-    _, code = np.unique(code, return_inverse=True)
-    table = np.zeros((code.max() + 1, labels[:, j].max() + 1))
-    np.add.at(table, (code, labels[:, j]), 1.0 / len(labels))
-    own = table.sum(0)
-    entropy = -(own * np.log(own + 1e-300)).sum()
-    joint = -(table * np.log(table + 1e-300)).sum()
-    rest = table.sum(1)
-    conditional = joint + (rest * np.log(rest + 1e-300)).sum()
-    return float(conditional / max(entropy, 1e-12))
 
 
 def _with_graph(

@@ -60,6 +60,8 @@ class Split:
     mixture : Mixture1D
         With a single projection.
     probability : array, shape (sample, outcome)
+    bins : int array, shape (sample,)
+        Histogram bin of every sample's projection.
     separation : float
         Smallest distance of neighbouring means in pooled standard deviations.
     evidence : float
@@ -69,6 +71,7 @@ class Split:
     direction: Array
     mixture: Mixture1D
     probability: Array
+    bins: NDArray[np.int64]
     separation: float
     evidence: float
 
@@ -103,6 +106,7 @@ def pursue(
     rng: np.random.Generator,
     starts: int = 80,
     iterations: int = 30,
+    keep: int = 16,
 ) -> list[Split]:
     """Fixed points of the pursuit from many starts, best evidence first.
 
@@ -114,6 +118,8 @@ def pursue(
         Number of groups along a direction.
     starts : int
         Random directions and differences of cluster centres to start from.
+    keep : int
+        Fixed points of the highest mixture likelihood whose evidence is worked out.
 
     Returns
     -------
@@ -136,7 +142,9 @@ def pursue(
         directions = new
         if moved.max() < 1e-6:
             break
-    splits = splits_along(white, _distinct_rows(directions), outcomes)
+    assert mixture is not None
+    order = mixture.log_likelihood.argsort()[::-1]
+    splits = splits_along(white, _distinct_rows(directions[order], keep), outcomes)
     return sorted(splits, key=lambda s: -s.evidence)
 
 
@@ -148,8 +156,10 @@ def splits_along(white: Array, directions: Array, outcomes: int) -> list[Split]:
     for j, direction in enumerate(directions):
         mixture = mixtures.take(j)
         probability = mixture.responsibility[0][:, index[:, j]].T
-        evidence = multimodality(mass[j], _cuts(mixture))
-        splits.append(Split(direction, mixture, probability, _separation(mixture), evidence))
+        evidence = multimodality(mass[j], cuts_of(mixture))
+        splits.append(
+            Split(direction, mixture, probability, index[:, j], _separation(mixture), evidence)
+        )
     return splits
 
 
@@ -170,11 +180,11 @@ def _starting_directions(white: Array, starts: int, rng: np.random.Generator) ->
     return random / np.linalg.norm(random, axis=1, keepdims=True)
 
 
-def _distinct_rows(directions: Array, *, cosine: float = 0.999) -> Array:
-    """Drop directions that (up to sign) repeat an earlier one."""
+def _distinct_rows(directions: Array, most: int, *, cosine: float = 0.999) -> Array:
+    """The first directions that do not (up to sign) repeat an earlier one."""
     kept: list[Array] = []
     for a in directions:
-        if all(abs(a @ b) < cosine for b in kept):
+        if len(kept) < most and all(abs(a @ b) < cosine for b in kept):
             kept.append(a)
     return np.array(kept)
 
@@ -185,7 +195,7 @@ def _separation(mixture: Mixture1D) -> float:
     return float((np.diff(mean) / pooled).min())
 
 
-def _cuts(mixture: Mixture1D) -> NDArray[np.int64]:
+def cuts_of(mixture: Mixture1D) -> NDArray[np.int64]:
     """Bins at the valleys between neighbouring means, where the likeliest group changes."""
     label = mixture.responsibility[0].argmax(0)
     cuts = []

@@ -28,6 +28,8 @@ class Representation:
     Attributes
     ----------
     name : str
+    kind : str
+        "latent", "components" or "parameters": views of one kind share their artefacts.
     values : array, shape (sample, axis)
         Zero where the sample is not ``present``.
     present : bool array, shape (sample,)
@@ -35,6 +37,7 @@ class Representation:
     """
 
     name: str
+    kind: str
     values: Array
     present: NDArray[np.bool_]
 
@@ -55,29 +58,29 @@ def representations(
     present = network.present(data).cpu().numpy()
     q = network.posterior(data)
     everyone = np.ones(data.size, dtype=bool)
-    views = [Representation("latent", _numpy(q.mean), everyone)]
+    views = [Representation("latent", "latent", _numpy(q.mean), everyone)]
     parameters = []
     for m, (name, decoder) in enumerate(zip(network.names, network.decoders, strict=True)):
         if isinstance(decoder, PhysicsDecoder):
             raw = _numpy(decoder.raw_parameters(q.mean))
-            parameters.append(Representation(f"parameters of {name}", raw, present[m]))
+            parameters.append(Representation(f"parameters of {name}", "latent", raw, present[m]))
             if name in fits and len(decoder.law.free):
                 fitted = fits[name].fitted.cpu().numpy()
                 raw = np.where(fitted[:, None], _numpy(fits[name].raw), 0.0)
-                parameters.append(Representation(f"fits of {name}", raw, fitted))
+                parameters.append(Representation(f"fits of {name}", "parameters", raw, fitted))
     flat = {name: _flatten(data, name, present[m]) for m, name in enumerate(network.names)}
     for m, name in enumerate(network.names):
         values = principal_components(flat[name], present[m], axes)
-        views.append(Representation(f"components of {name}", values, present[m]))
+        views.append(Representation(f"components of {name}", "components", values, present[m]))
     if len(network.names) > 1:
         complete = present.all(0)
         if complete.mean() > 0.5:
             joint = np.concatenate(list(flat.values()), axis=1)
             values = principal_components(joint, complete, axes)
-            views.append(Representation("joint components", values, complete))
+            views.append(Representation("joint components", "components", values, complete))
             parts = [v.values for v in views if v.name.startswith("components of")]
             stacked = np.where(complete[:, None], np.concatenate(parts, axis=1), 0.0)
-            views.append(Representation("stacked components", stacked, complete))
+            views.append(Representation("stacked components", "components", stacked, complete))
     return views + parameters
 
 
