@@ -14,7 +14,14 @@ from pima_physics.decoders import ComponentPhysics, Law, PhysicsDecoder
 from pima_physics.errors import SolveError
 from pima_physics.inference import chunks
 from pima_physics.likelihoods import MIN_NOISE_VARIANCE, Likelihood, StudentT
-from pima_physics.refine import ITERATIONS, Refined, double, population_prior, refine
+from pima_physics.refine import (
+    ITERATIONS,
+    Refined,
+    double,
+    jacobian_of,
+    population_prior,
+    refine,
+)
 from pima_physics.results_parts import FAILED
 from pima_physics.simulator import ODE
 
@@ -22,6 +29,9 @@ from pima_physics.simulator import ODE
 WORKING, MOST_AT_ONCE, SMALLEST = 2_000_000, 4096, 32
 # A differential equation is solved many times per iteration: fewer iterations.
 ODE_ITERATIONS = 20
+# Iterations for samples that creep along a curved valley; a squared distance from the optimum
+# of this many standard errors is close enough.
+FURTHER, CLOSE = 200, 0.01
 # Rounds in which weights, noise and population are estimated again; the noise is settled when
 # it falls by less than this factor.
 ROUNDS, SETTLED = 4, 0.7
@@ -80,7 +90,7 @@ def refine_samples(
     prior = start[train].mean(0), weak
     found = _refine_chunks(_reweighted(data, start, robust), start, noise, prior)
     for turn in range(ROUNDS if robust is None else 2):
-        used = train & found.converged
+        used = train & torch.isfinite(found.value).all(1)
         weighted = _reweighted(data, found.raw, robust)
         if robust is None:
             left = min(_left(data, found.raw, used, free), noise)
@@ -92,7 +102,42 @@ def refine_samples(
         if bool(used.any()):
             prior = population_prior(found.raw[used])
         found = _refine_chunks(weighted, found.raw, noise, prior)
-    return found
+    return _finish(_reweighted(data, found.raw, robust), found, noise, prior)
+
+
+def _finish(
+    data: Curves, found: Refined, noise: float, prior: tuple[Tensor, Tensor]
+) -> Refined:
+    """More iterations for samples that still creep along a curved valley."""
+    settled = found.converged | (_decrement(data, found, noise, prior) < CLOSE)
+    if not bool(settled.all()) and not isinstance(data.law.simulator, ODE):
+        stuck = torch.nonzero(~settled & torch.isfinite(found.value).all(1))[:, 0]
+        if len(stuck):
+            part = data.take(stuck)
+            again = _refine_chunks(part, found.raw[stuck], noise, prior, FURTHER)
+            done = again.converged | (_decrement(part, again, noise, prior) < CLOSE)
+            for name in ("raw", "value", "std", "covariance"):
+                getattr(found, name)[stuck] = getattr(again, name)
+            settled[stuck] = done
+    return replace(found, converged=settled)
+
+
+def _decrement(
+    data: Curves, found: Refined, noise: float, prior: tuple[Tensor, Tensor]
+) -> Tensor:
+    r"""Squared distance from the optimum in standard errors, :math:`g^\top H^{-1} g`."""
+    parts = []
+    for where in slices(len(found.raw), data.values.shape[1]):
+        part, raw = data.take(where), found.raw[where]
+        try:
+            jacobian = jacobian_of(part.law, raw, part.grid)
+            residual = part.weight * (part.values - part.law(raw, part.grid).flatten(1)) / noise
+        except FAILED:
+            parts.append(torch.full_like(raw[:, 0], torch.inf))
+            continue
+        slope = (jacobian.mT @ residual[..., None])[..., 0] - (raw - prior[0]) @ prior[1]
+        parts.append(torch.einsum("bi,bij,bj->b", slope, found.covariance[where], slope))
+    return torch.nan_to_num(torch.cat(parts), nan=torch.inf)
 
 
 def _left(data: Curves, raw: Tensor, used: Tensor, free: int) -> float:
@@ -139,19 +184,24 @@ def _residuals(data: Curves, raw: Tensor) -> Tensor:
 
 
 def _refine_chunks(
-    data: Curves, start: Tensor, noise: float, prior: tuple[Tensor, Tensor]
+    data: Curves,
+    start: Tensor,
+    noise: float,
+    prior: tuple[Tensor, Tensor],
+    iterations: int = ITERATIONS,
 ) -> Refined:
+    if isinstance(data.law.simulator, ODE):
+        iterations = min(iterations, ODE_ITERATIONS)
     parts = []
     for part in slices(len(start), data.values.shape[1]):
-        parts.append(_refine_chunk(data.take(part), start[part], noise, prior))
+        parts.append(_refine_chunk(data.take(part), start[part], noise, prior, iterations))
     return _joined(parts)
 
 
 def _refine_chunk(
-    data: Curves, start: Tensor, noise: float, prior: tuple[Tensor, Tensor]
+    data: Curves, start: Tensor, noise: float, prior: tuple[Tensor, Tensor], iterations: int
 ) -> Refined:
     """Polish a chunk; where the law fails, its halves, so that few samples lose by it."""
-    slow = isinstance(data.law.simulator, ODE)
     try:
         return refine(
             data.law,
@@ -162,13 +212,15 @@ def _refine_chunk(
             prior_mean=prior[0],
             prior_precision=prior[1],
             grid=data.grid,
-            iterations=ODE_ITERATIONS if slow else ITERATIONS,
+            iterations=iterations,
         )
     except FAILED:
         if len(start) > SMALLEST:
             half = len(start) // 2
             halves = (slice(0, half), slice(half, None))
-            return _joined([_refine_chunk(data.take(h), start[h], noise, prior) for h in halves])
+            return _joined(
+                [_refine_chunk(data.take(h), start[h], noise, prior, iterations) for h in halves]
+            )
         nothing = torch.full_like(start, torch.nan)
         square = nothing[:, :, None].expand(-1, -1, start.shape[1])
         return Refined(start, nothing, nothing, square, torch.zeros_like(start[:, 0]).bool())
