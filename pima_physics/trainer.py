@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from pima_physics.calibrate import Calibration
-from pima_physics.dag import fit_dag_prior
+from pima_physics.dag_fit import fit_dag_prior
 from pima_physics.dataset import Data
 from pima_physics.elbo import ELBO, elbo
 from pima_physics.errors import SolveError, TrainingError
