@@ -7,6 +7,13 @@ r"""The evidence lower bound, collapsed over the joint outcome.
 
 with q(c|x) at its mean-field optimum, the responsibility
 :math:`\gamma_c = \mathrm{softmax}_c(\dots)` of the second term.
+
+Prediction of one modality from another needs experts that speak alone. With random parts S of
+the modalities, training therefore also minimises the alignment :math:`KL(q(z|x) \| q(z|x_S))`
+for fixed q(z|x): its optimum has the mean and the whole spread of z given the part. (The bound
+of the part by itself seeks one mode of the mixture and is overconfident about what the part
+does not show; compare Hwang et al. 2021, Multi-view representation learning via total
+correlation objective.)
 """
 
 from __future__ import annotations
@@ -20,8 +27,8 @@ from torch import Tensor
 from pima_physics.calibrate import Calibration
 from pima_physics.dataset import Data
 from pima_physics.decoders import Decoder
-from pima_physics.fusion import drop_modalities
-from pima_physics.gaussian import LOG_2PI, Gaussian, product
+from pima_physics.fusion import hide_modalities
+from pima_physics.gaussian import LOG_2PI, Gaussian, kl, product
 from pima_physics.likelihoods import MIN_NOISE_VARIANCE
 from pima_physics.model import Network
 
@@ -39,25 +46,23 @@ class ELBO:
     entropy : Tensor, shape (batch,)
     penalty : Tensor, shape (batch,)
         Cost of discrepancy networks; not part of the bound.
+    alignment : Tensor, shape (batch,)
+        Divergence of the posterior from what a part of the modalities says alone; not part of
+        the bound.
     q : Gaussian
     responsibility : Tensor, shape (batch, component)
     outputs : dict of Tensor
         Decoder outputs at the drawn z, in stored values.
-    shown : Tensor of bool, shape (modality, batch)
-        Modalities that the encoders saw and that the bound is about.
-    complete : Tensor of bool, shape (batch,)
-        Samples that showed all that was observed of them.
     """
 
     reconstruction: dict[str, Tensor]
     prior: Tensor
     entropy: Tensor
     penalty: Tensor
+    alignment: Tensor
     q: Gaussian
     responsibility: Tensor
     outputs: dict[str, Tensor]
-    shown: Tensor
-    complete: Tensor
 
     @property
     def total(self) -> Tensor:
@@ -77,7 +82,7 @@ def elbo(
     batch: Data,
     *,
     generator: torch.Generator | None = None,
-    dropout: float = 0.0,
+    align: bool = False,
     targets: Tensor | None = None,
     unit_prior: bool = False,
     draw: bool = True,
@@ -88,12 +93,12 @@ def elbo(
 
     Parameters
     ----------
-    dropout : float
-        Probability that a sample shows only a part of its modalities; it is then the bound of
-        that part (what was hidden is not reconstructed).
+    align : bool
+        Work out the alignment term, for training.
     targets : Tensor, shape (batch, component), optional
-        Held responsibilities: samples that show all their modalities use these in place of the
-        optimum.
+        Held responsibilities, used in place of the optimum.
+    anchor : float, optional
+        Take the targets as evidence of this weight instead.
     unit_prior : bool
         Use N(0, I) in place of the mixture (warm-up).
     draw : bool
@@ -102,22 +107,20 @@ def elbo(
         Modality -> fits around which its squared residual is a quadratic (start of warm-up).
     """
     surrogates = surrogates or {}
-    observed = network.present(batch)
-    shown = drop_modalities(observed, dropout, generator)
-    complete = (shown == observed).all(0)
-    q = product(*network.experts(batch), shown)
+    present = network.present(batch)
+    experts = network.experts(batch)
+    q = product(*experts, present, network.mixture.base)
     z = q.sample(generator) if draw else q.mean
     outputs = network.decode(z, batch, skip=surrogates)
     reconstruction, penalty = {}, torch.zeros_like(z[:, 0])
     for m, name in enumerate(network.names):
         if name in surrogates:
             term = _surrogate(network, m, z, surrogates[name], batch.modalities[name].mask)
-            reconstruction[name] = term * shown[m]
+            reconstruction[name] = term
         if name not in outputs:
             continue
         data, likelihood = batch.modalities[name], network.likelihoods[m]
-        keep = shown[m].reshape(-1, *[1] * (data.mask.dim() - 1))
-        reconstruction[name] = likelihood.log_prob(outputs[name], data.values, data.mask & keep)
+        reconstruction[name] = likelihood.log_prob(outputs[name], data.values, data.mask)
         decoder = network.decoders[m]
         if isinstance(decoder, Decoder):
             penalty = penalty + decoder.penalty()
@@ -128,12 +131,14 @@ def elbo(
         log_joint = (
             network.log_prior(batch)
             + network.mixture.expected_log_density(q)
-            + network.component_log_likelihood(batch, shown)
+            + network.component_log_likelihood(batch, present)
         )
-        prior, responsibility = _collapse(log_joint, targets, complete, anchor)
-    return ELBO(
-        reconstruction, prior, q.entropy(), penalty, q, responsibility, outputs, shown, complete
-    )
+        prior, responsibility = _collapse(log_joint, targets, anchor)
+    alignment = torch.zeros_like(prior)
+    if align:
+        part = product(*experts, hide_modalities(present, generator), network.mixture.base)
+        alignment = kl(Gaussian(q.mean.detach(), q.log_variance.detach()), part)
+    return ELBO(reconstruction, prior, q.entropy(), penalty, alignment, q, responsibility, outputs)
 
 
 def _surrogate(
@@ -149,19 +154,13 @@ def _surrogate(
 
 
 def _collapse(
-    log_joint: Tensor, targets: Tensor | None, complete: Tensor, anchor: float | None
+    log_joint: Tensor, targets: Tensor | None, anchor: float | None
 ) -> tuple[Tensor, Tensor]:
-    """Sum over components: logsumexp, the bound at held responsibilities, or anchored."""
-    if targets is not None and anchor is not None:
+    """Sum over components: logsumexp, or the bound at held responsibilities."""
+    if targets is not None and anchor is None:
+        return (targets * (log_joint - targets.clamp(min=1e-12).log())).sum(1), targets
+    if targets is not None:
         # Weak evidence for the discovered outcomes, as one more observed modality.
-        log_joint = log_joint + anchor * complete[:, None] * targets.clamp(min=1e-3).log()
-        targets = None
-    free = torch.logsumexp(log_joint, dim=1)
-    responsibility = (log_joint - free[:, None]).exp()
-    if targets is None:
-        return free, responsibility
-    held = (targets * (log_joint - targets.clamp(min=1e-12).log())).sum(1)
-    return (
-        torch.where(complete, held, free),
-        torch.where(complete[:, None], targets, responsibility),
-    )
+        log_joint = log_joint + anchor * targets.clamp(min=1e-3).log()
+    total = torch.logsumexp(log_joint, dim=1)
+    return total, (log_joint - total[:, None]).exp()

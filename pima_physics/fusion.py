@@ -1,4 +1,4 @@
-"""Which modalities an inference sees: fusion of experts and modality dropout."""
+"""Which modalities an inference sees."""
 
 from __future__ import annotations
 
@@ -6,19 +6,12 @@ import torch
 from torch import Tensor
 
 
-def drop_modalities(
-    present: Tensor, probability: float, generator: torch.Generator | None = None
-) -> Tensor:
-    """Hide modalities at random, never all that a sample has.
-
-    With ``probability`` a sample keeps only a random part of its modalities (uniform over how
-    many are kept); else it keeps all. Every encoder so learns to speak alone, which cross-modal
-    prediction needs.
+def hide_modalities(present: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    """Keep a random part of every sample's modalities: at least one, never all of several.
 
     Parameters
     ----------
     present : Tensor of bool, shape (modality, batch)
-    probability : float
     generator : torch.Generator, optional
 
     Returns
@@ -26,12 +19,9 @@ def drop_modalities(
     Tensor of bool, shape (modality, batch), nowhere larger than ``present``.
     """
     modalities, batch = present.shape
-    if modalities == 1 or probability <= 0.0:
-        return present
-    options = {"generator": generator, "device": present.device}
-    order = torch.rand(modalities, batch, **options) + (~present) * 2.0
-    rank = order.argsort(0).argsort(0)
+    order = torch.rand(modalities, batch, generator=generator, device=present.device)
+    rank = (order + 2.0 * ~present).argsort(0).argsort(0)
     available = present.sum(0)
-    kept = 1 + (torch.rand(batch, **options) * (available - 1).clamp(min=0)).floor().long()
-    hide = torch.rand(batch, **options) < probability
-    return present & (~hide | (rank < kept))
+    choice = torch.rand(batch, generator=generator, device=present.device)
+    kept = 1 + (choice * (available - 1).clamp(min=0)).floor().long()
+    return present & (rank < kept)

@@ -48,24 +48,28 @@ class Gaussian:
         return 0.5 * (self.log_variance + (1.0 + LOG_2PI)).sum(-1)
 
 
-def product(mean: Tensor, log_variance: Tensor, present: Tensor) -> Gaussian:
-    r"""Precision-weighted product of the present experts and of the unit expert N(0, I).
+def product(mean: Tensor, log_variance: Tensor, present: Tensor, base: Gaussian) -> Gaussian:
+    r"""Precision-weighted product of the present experts and of the prior's expert.
 
-    .. math:: s^{-2} = 1 + \sum_m a_m s_m^{-2}, \qquad \mu = s^2 \sum_m a_m s_m^{-2} \mu_m
+    .. math:: s^{-2} = s_0^{-2} + \sum_m a_m s_m^{-2}, \qquad
+              \mu = s^2 \big(s_0^{-2} \mu_0 + \sum_m a_m s_m^{-2} \mu_m\big)
 
     Parameters
     ----------
     mean, log_variance : Tensor, shape (modality, batch, latent)
     present : Tensor, shape (modality, batch)
         1 where the modality was observed, else 0.
+    base : Gaussian, shape (latent,)
+        Mean and spread of the prior as a whole: what is known when nothing was observed.
 
     References
     ----------
     Wu and Goodman 2018, Multimodal generative models for scalable weakly-supervised learning.
     """
     precision = present[..., None].to(mean.dtype) * (-log_variance).exp()
-    total = 1.0 + precision.sum(0)
-    return Gaussian((precision * mean).sum(0) / total, -total.log())
+    prior = (-base.log_variance).exp()
+    total = prior + precision.sum(0)
+    return Gaussian((prior * base.mean + (precision * mean).sum(0)) / total, -total.log())
 
 
 def expected_log_density(q: Gaussian, mean: Tensor, log_variance: Tensor) -> Tensor:
@@ -95,6 +99,7 @@ def expected_log_density(q: Gaussian, mean: Tensor, log_variance: Tensor) -> Ten
     return -0.5 * (square + constant)
 
 
-def kl_to_unit(q: Gaussian) -> Tensor:
-    r""":math:`KL(q \| N(0, I))` in nats, shape (batch,)."""
-    return 0.5 * (q.variance + q.mean.square() - 1.0 - q.log_variance).sum(-1)
+def kl(p: Gaussian, q: Gaussian) -> Tensor:
+    r""":math:`KL(p \| q)` of diagonal Gaussians in nats, shape (...)."""
+    square = p.variance + (p.mean - q.mean).square()
+    return 0.5 * (q.log_variance - p.log_variance + square / q.variance - 1.0).sum(-1)

@@ -63,7 +63,16 @@ class Mixture(nn.Module):
         self.design: Tensor
         self.register_buffer("mean", torch.zeros(dag.components, latent_dim))
         self.register_buffer("log_variance", torch.zeros(dag.components, latent_dim))
+        self.base_mean: Tensor
+        self.base_log_variance: Tensor
+        self.register_buffer("base_mean", torch.zeros(latent_dim))
+        self.register_buffer("base_log_variance", torch.zeros(latent_dim))
         self.register_buffer("design", torch.as_tensor(additive_design(dag)).float())
+
+    @property
+    def base(self) -> Gaussian:
+        """The Gaussian with the mean and spread of the whole mixture; N(0, I) at first."""
+        return Gaussian(self.base_mean, self.base_log_variance)
 
     def expected_log_density(self, q: Gaussian) -> Tensor:
         """E_q log p(z|c), shape (batch, component)."""
@@ -90,6 +99,11 @@ class Mixture(nn.Module):
         variance = (scatter + shrinkage * pooled) / (n + shrinkage)
         self.mean.copy_(mean)
         self.log_variance.copy_(variance.clamp(min=MIN_STD**2).log())
+        total = count.sum().clamp(min=1.0)
+        centre = first.sum(0) / total
+        spread = statistics.second.sum(0) / total - centre.square()
+        self.base_mean.copy_(centre)
+        self.base_log_variance.copy_(spread.clamp(min=MIN_STD**2).log())
 
 
 def additive_design(dag: DAG) -> np.ndarray:

@@ -4,7 +4,9 @@ r"""The generative model and its posterior; read beside section 1 of the design.
     c &= (n_1 \dots n_L), \quad p(c) = \prod_l p(n_l \mid n_{pa(l)}) \\
     p(z \mid c) &= N(z; \mu_c, \mathrm{diag}\, s_c^2) \\
     p(x_m \mid z) &\text{ or } p(x_m \mid c): \text{ decoder and likelihood of modality } m \\
-    q(z \mid x) &\propto N(z; 0, I) \prod_m q_m(z \mid x_m)
+    q(z \mid x) &\propto N(z; m_0, s_0^2) \prod_m q_m(z \mid x_m)
+
+with m_0, s_0 the mean and spread of the mixture as a whole.
 
 References
 ----------
@@ -110,7 +112,8 @@ class Network(nn.Module):
 
     def posterior(self, batch: Data, present: Tensor | None = None) -> Gaussian:
         """q(z|x) from the modalities present."""
-        return product(*self.experts(batch), self.present(batch) if present is None else present)
+        shown = self.present(batch) if present is None else present
+        return product(*self.experts(batch), shown, self.mixture.base)
 
     # Prior --------------------------------------------------------------------------------
 

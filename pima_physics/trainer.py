@@ -40,8 +40,6 @@ class Options:
     ----------
     batch_size : int
     learning_rate : float
-    dropout : float
-        Probability that a sample shows only a part of its modalities.
     clip : float
         Largest norm of the gradient, in multiples of its running norm.
     noise_rate : float
@@ -52,7 +50,6 @@ class Options:
 
     batch_size: int = 128
     learning_rate: float = 3e-3
-    dropout: float = 0.5
     clip: float = 10.0
     noise_rate: float = 0.05
     shrinkage: float = 5.0
@@ -151,7 +148,7 @@ def _step(
             network,
             batch,
             generator=loop.generator,
-            dropout=loop.options.dropout,
+            align=len(network.names) > 1,
             targets=targets,
             unit_prior=unit_prior,
             surrogates=surrogates,
@@ -159,7 +156,7 @@ def _step(
         )
     except SolveError as error:
         raise TrainingError(f"epoch {loop.epoch}: {error}") from error
-    loss = (terms.penalty - terms.total).mean()
+    loss = (terms.penalty + terms.alignment - terms.total).mean()
     loop.optimiser.zero_grad(set_to_none=True)
     loss.backward()
     _clip(loop)
@@ -167,12 +164,10 @@ def _step(
     for m, name in enumerate(network.names):
         if name in terms.outputs:
             data = batch.modalities[name]
-            # Hidden modalities were not inferred from themselves; their error is not noise.
-            seen = terms.shown[m].reshape(-1, *[1] * (data.mask.dim() - 1))
             network.likelihoods[m].update(
                 terms.outputs[name].detach(),
                 data.values,
-                data.mask & seen,
+                data.mask,
                 loop.options.noise_rate,
             )
     return terms
@@ -190,12 +185,8 @@ def _clip(loop: Loop) -> None:
 
 def _update_prior(loop: Loop, terms: ELBO, size: int, steps: int) -> None:
     """Block update of the mixture from running sufficient statistics, about an epoch long."""
-    # A sample with hidden modalities is spread over the components; its place says little.
-    seen = terms.complete
-    q = Gaussian(terms.q.mean.detach()[seen], terms.q.log_variance.detach()[seen])
-    if not len(q.mean):
-        return
-    batch = Statistics.of(q, terms.responsibility.detach()[seen]).scaled(size / len(q.mean))
+    q = Gaussian(terms.q.mean.detach(), terms.q.log_variance.detach())
+    batch = Statistics.of(q, terms.responsibility.detach()).scaled(size / len(q.mean))
     if loop.statistics is None:
         loop.statistics = batch
     loop.statistics = loop.statistics.blend(batch, 1.0 / max(steps, 2))
