@@ -156,7 +156,7 @@ def _save(result: Any, run: RunFolder, experiment: Experiment) -> None:
     resolved = experiment.resolved() | {"provenance": provenance(experiment)}
     with run.staged() as stage:
         result.save(stage.path, resolved)
-        result.report(stage.report)
+        result.report(stage.report, resolved)
         write_text(stage.experiment, dump_mapping(resolved))  # as Experiment.load reads it
 
 

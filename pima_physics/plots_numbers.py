@@ -20,13 +20,16 @@ MOST_POINTS = 250
 
 
 def parameter_names(tree: xr.DataTree, modality: str) -> tuple[str, ...]:
-    """Physical parameters of a modality, without the companions that carry their errors."""
+    """Physical parameters of a modality that vary, without their companions.
+
+    Companions carry errors and means of a group; a number without dimensions is fixed.
+    """
     group = view.dataset(tree, f"parameters/{modality}")
     if group is None:
         return ()
-    endings = ("_by_component_std", "_by_component", "_std")
-    names = [str(name) for name in group.data_vars]
-    bare = (next((n.removesuffix(e) for e in endings if n.endswith(e)), n) for n in names)
+    endings = ("_by_component_std", "_by_component", "_by_outcome_std", "_by_outcome", "_std")
+    varying = [str(name) for name, array in group.data_vars.items() if array.ndim]
+    bare = (next((n.removesuffix(e) for e in endings if n.endswith(e)), n) for n in varying)
     return tuple(dict.fromkeys(bare))
 
 
@@ -138,12 +141,12 @@ def _by_component(ax: Axes, tree: xr.DataTree, modality: str, parameter: str) ->
 
 def plot_calibration(
     tree: xr.DataTree, modalities: Sequence[str] | None = None, ax: Axes | None = None, *,
-    group: str = "reconstruction", chosen: np.ndarray | None = None,
+    group: str = "reconstruction", held_out: bool = False,
 ) -> Axes:
     """Share of observed values inside predicted intervals against the nominal share.
 
     On the diagonal the stated uncertainty is right; below it intervals are too narrow.
-    ``chosen`` (boolean, per sample) restricts the count to some samples.
+    With ``held_out`` only samples that the fit never saw are counted, where they are marked.
     """
     ax = look.new_axes(ax)
     ax.plot([0, 1], [0, 1], color=look.MUTED, linewidth=1, linestyle=":", label="ideal")
@@ -151,6 +154,7 @@ def plot_calibration(
         data = view.dataset(tree, f"{group}/{modality}")
         if data is None or not {"mean", "std", "observed"} <= set(data.data_vars):
             continue
+        chosen = view.held_out_in(tree, data) if held_out else None
         picked = slice(None) if chosen is None else chosen
         observed, mean, std = (data[n].transpose("sample", ...).values.astype(float)[picked]
                                for n in ("observed", "mean", "std"))

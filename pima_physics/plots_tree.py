@@ -250,3 +250,19 @@ def held_out(tree: xr.DataTree) -> np.ndarray | None:
     words = [as_text(value) for value in split.values]
     words = [meanings[int(w)] if w.isdigit() and int(w) < len(meanings) else w for w in words]
     return np.array([word == "test" for word in words], dtype=bool)
+
+
+def held_out_in(tree: xr.DataTree, data: xr.Dataset) -> np.ndarray | None:
+    """Which samples of a group the fit never saw, shape (sample,); None when that is not known.
+
+    A group may hold some of the run's samples only: they are then told by their labels.
+    """
+    held = held_out(tree)
+    if held is None or data.sizes.get("sample") == held.size:
+        return held
+    known = labels(tree["posterior"].to_dataset(), "sample")
+    found = labels(data, "sample")
+    if "sample" not in data.coords or not set(found) <= set(known):
+        return None
+    chosen = {name for name, unseen in zip(known, held, strict=True) if unseen}
+    return np.array([name in chosen for name in found], dtype=bool)

@@ -160,11 +160,12 @@ def _measure(text: str, known: tuple[str, ...]) -> tuple[str, str]:
     return short(words), short(view.readable(target)) or "n/a"
 
 
-def coverage_rows(tree: xr.DataTree, chosen: np.ndarray | None) -> list[tuple[str, np.ndarray]]:
+def coverage_rows(tree: xr.DataTree, *, held_out: bool) -> list[tuple[str, np.ndarray]]:
     """Coverage of the central 50, 90 and 95 % intervals by modality."""
     rows = []
     for modality in reproduced(tree):
         data = tree[f"reconstruction/{modality}"].to_dataset().transpose("sample", ...)
+        chosen = view.held_out_in(tree, data) if held_out else None
         picked = slice(None) if chosen is None else chosen
         observed, mean, std = (data[n].values.astype(float)[picked]
                                for n in ("observed", "mean", "std"))
@@ -172,10 +173,14 @@ def coverage_rows(tree: xr.DataTree, chosen: np.ndarray | None) -> list[tuple[st
     return rows
 
 
-def judged_samples(tree: xr.DataTree) -> np.ndarray | None:
-    """Held-out samples when there are enough and they are marked, else None (all samples)."""
-    held = view.held_out(tree)
-    return held if held is not None and held.sum() >= FEWEST else None
+def judged_samples(tree: xr.DataTree) -> int:
+    """Number of held-out samples that every modality is judged by; 0 = all samples instead."""
+    counts = [0]
+    for modality in reproduced(tree):
+        chosen = view.held_out_in(tree, tree[f"reconstruction/{modality}"].to_dataset())
+        counts.append(0 if chosen is None else int(chosen.sum()))
+    fewest = min(counts[1:], default=0)
+    return fewest if fewest >= FEWEST else 0
 
 
 def calibration_section(tree: xr.DataTree) -> Section:
@@ -185,16 +190,16 @@ def calibration_section(tree: xr.DataTree) -> Section:
         text = "This run stored no reconstructions with their spread, so its uncertainty cannot " \
                "be checked here."
         return Section("calibration", title, [Paragraph(text)])
-    chosen = judged_samples(tree)
-    basis = f"{counted(int(chosen.sum()), 'held-out sample')}" if chosen is not None else \
+    judged = judged_samples(tree)
+    basis = f"{counted(judged, 'held-out sample')}" if judged else \
         "all stored samples, training samples included, so this is the easy case"
-    rows = coverage_rows(tree, chosen)
+    rows = coverage_rows(tree, held_out=judged > 0)
     table = Table(
         "Share of observed values inside the model's intervals",
         ["Modality", "50 % interval", "90 % interval", "95 % interval"],
         [[short(view.readable(m)), *(percent(v) for v in values)] for m, values in rows])
     figure = Figure([panel(
-        plots.plot_calibration, tree, reproduced(tree)[:8], key="calibration", chosen=chosen,
+        plots.plot_calibration, tree, reproduced(tree)[:8], key="calibration", held_out=judged > 0,
         alt="Observed share of values inside predicted intervals against the nominal share. "
             + " ".join(f"{short(view.readable(m))}: {percent(v[1])} inside the 90 % interval."
                        for m, v in rows))],

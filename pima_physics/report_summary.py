@@ -167,7 +167,7 @@ def _caveats(tree: xr.DataTree) -> list[tuple[str, str]]:
     elif not judged and view.nodes(tree):
         items.insert(0, ("Evidence unknown.", "The run did not store whether its features are "
                                               "supported by evidence; treat them as hypotheses."))
-    if fit.judged_samples(tree) is None and fit.reproduced(tree):
+    if not fit.judged_samples(tree) and fit.reproduced(tree):
         items.append(("Reconstructions flatter.", "They were made for samples the model was "
                                                   "given; held-out figures are the fair ones."))
     return items

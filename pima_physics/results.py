@@ -22,7 +22,7 @@ from pima_physics.results_assemble import build_tree
 from pima_physics.results_counterfactual import counterfactual_tree
 from pima_physics.results_predict import check_given, new_posterior_group, prediction, prepare_new
 from pima_physics.results_queries import check_action, effect, explanation, generate
-from pima_physics.results_text import for_report, summary
+from pima_physics.results_text import summary
 from pima_physics.simulator import Simulator
 
 
@@ -77,7 +77,7 @@ class FitResult:
         """Write the report, one self-contained HTML file, and return its path."""
         from pima_physics import report
 
-        return report.write(for_report(self.tree), path, experiment)
+        return report.write(self.tree, path, experiment)
 
     def predict(
         self,

@@ -163,18 +163,6 @@ def parameter_names(group: xr.Dataset) -> list[str]:
     return [n for n in kept if not (n.endswith("_std") and n.removesuffix("_std") in kept)]
 
 
-def for_report(tree: xr.DataTree) -> xr.DataTree:
-    """The tree without what the report computes itself: parameters by outcome, fixed ones."""
-    if "parameters" not in tree.children:
-        return tree
-    kept = tree.copy()
-    for name, node in tree["parameters"].children.items():
-        group = node.to_dataset()
-        spare = [n for n in group.data_vars if "_by_outcome" in str(n) or group[n].ndim == 0]
-        kept[f"parameters/{name}"] = xr.DataTree(group.drop_vars(spare))
-    return kept
-
-
 def _by_outcome(group: xr.Dataset, name: str, owned: np.ndarray) -> str:
     """Means by outcome of the node that explains most of the parameter's variance."""
     means, errors = group[f"{name}_by_outcome"], group[f"{name}_by_outcome_std"]

@@ -178,7 +178,8 @@ def _discovery(nodes: Sequence[str]) -> xr.Dataset:
     n = len(nodes)
     return xr.Dataset(
         {
-            "representation": ("node", (["warm-up latent", "principal components", "image"] * n)[:n]),
+            "representation": ("node",
+                               (["warm-up latent", "principal components", "image"] * n)[:n]),
             "separation": ("node", np.resize([5.2, 4.1, 1.4], n), PLAIN),
             "evidence": ("node", np.resize([0.62, 0.48, 0.01], n), PLAIN),
             "stability": ("node", np.resize([1.0, 0.97, 0.55], n), PLAIN),

@@ -116,7 +116,7 @@ class FakeResult:
         (place / "results.nc").write_text(self.text)
         (place / "experiment.yaml").write_text(yaml.safe_dump(experiment))
 
-    def report(self, path: Path) -> None:
+    def report(self, path: Path, experiment: dict[str, Any] | None = None) -> None:
         Path(path).write_text(f"<p>{self.text}")
 
     def predict(self, data: xr.Dataset, *, given: list[str]) -> xr.DataTree:

@@ -225,6 +225,26 @@ def test_parameter_companions_are_not_parameters(tree):
     assert numbers.parameter_names(tree, "curve") == ("youngs_modulus", "yield_stress")
 
 
+def test_means_by_outcome_and_fixed_numbers_are_no_further_parameters(tree):
+    group = tree["parameters/curve"].to_dataset()
+    by_outcome = (("node", "outcome"), np.ones((3, 3)))
+    group = group.assign({"yield_stress_by_outcome": by_outcome, "poisson_ratio": ((), 0.3),
+                          "yield_stress_by_outcome_std": by_outcome})
+    changed = xr.DataTree.from_dict({"parameters/curve": group})
+    assert numbers.parameter_names(changed, "curve") == ("youngs_modulus", "yield_stress")
+
+
+def test_held_out_samples_are_found_by_label_where_a_group_holds_some_only(tree):
+    held = view.held_out(tree)
+    group = tree["reconstruction/curve"].to_dataset()
+    few = group.isel(sample=np.flatnonzero(held)[::-1])
+    assert view.held_out_in(tree, few).tolist() == [True] * int(held.sum())
+    mixed = group.isel(sample=[int(np.flatnonzero(held)[0]), int(np.flatnonzero(~held)[0])])
+    assert view.held_out_in(tree, mixed).tolist() == [True, False]
+    assert np.array_equal(view.held_out_in(tree, group), held)
+    assert view.held_out_in(tree, few.drop_vars("sample")) is None
+
+
 def luminance(colour: str) -> float:
     channels = np.array([int(colour[i: i + 2], 16) for i in (1, 3, 5)]) / 255
     linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)

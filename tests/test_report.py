@@ -114,6 +114,17 @@ def test_findings_carry_numbers_units_and_errors(html):
     assert "sha256:0123456789abcdef" in text and "arXiv:2202.03242" in text
 
 
+def test_calibration_counts_held_out_samples_where_only_those_are_stored():
+    tree = make_tree(samples=200)
+    held = np.flatnonzero(tree["posterior/split"].values == 2)
+    for modality in ("image", "curve"):
+        path = f"reconstruction/{modality}"
+        tree[path] = xr.DataTree(tree[path].to_dataset().isel(sample=held))
+    text = Page(report.render(tree)).text()
+    assert f"Counted over {len(held)} held-out samples" in text
+    assert "could not be made" not in text
+
+
 def test_only_directed_edges_get_arrowheads(html):
     graph = next(m.group(0) for m in re.finditer(r"<svg(?:(?!</svg>).)*</svg>", html, re.DOTALL)
                  if 'class="graph"' in m.group(0))
