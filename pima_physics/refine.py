@@ -11,6 +11,7 @@ for all samples (or components) at once. The result no longer depends on the pat
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -138,7 +139,10 @@ def _directional(
     law: Law, raw: Tensor, direction: Tensor, grid: Mapping[str, Tensor] | None
 ) -> Tensor:
     try:
-        _, tangent = torch.func.jvp(lambda u: _flat(law(u, grid)), (raw,), (direction,))
+        with warnings.catch_warnings():
+            # The first jvp loads decompositions by torch.jit.script, which torch itself deprecates.
+            warnings.filterwarnings("ignore", ".*torch.jit", DeprecationWarning)
+            _, tangent = torch.func.jvp(lambda u: _flat(law(u, grid)), (raw,), (direction,))
         return tangent
     except (RuntimeError, NotImplementedError):
         # Custom autograd functions (ODE engines) have no forward mode.
