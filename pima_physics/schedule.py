@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -15,20 +16,14 @@ from pima_physics.inference import infer
 from pima_physics.mixture import Statistics
 from pima_physics.model import PIMA, Network
 from pima_physics.representations import representations
-from pima_physics.trainer import (
-    EpochRecord,
-    Loop,
-    Options,
-    Progress,
-    evaluate,
-    snapshot,
-    start,
-    train_epoch,
-    update_graph,
-)
+from pima_physics.schedule_epoch import Free, Start, Task, run_epoch
+from pima_physics.trainer import update_graph
+from pima_physics.trainer_loop import EpochRecord, Options, restore, snapshot, start
 
 # Shares of the epochs: warm-up with the unit prior, then held targets; the rest is free.
 WARM_UP, HELD = 0.4, 0.2
+# Share of the warm-up in which physics decoders follow their calibration.
+CALIBRATED = 0.4
 # Below this many validation samples the validation bound is too noisy to choose an epoch by.
 ENOUGH_TO_VALIDATE = 20
 # Epochs between block updates of the graph and checks of the nodes.
@@ -53,13 +48,19 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Task:
-    """What does not change during a run."""
+class Phases:
+    """Epochs at which the phases end."""
 
-    train: Data
-    validation: Data
-    progress: Progress | None
-    patience: int
+    warm_up: int
+    held: int
+    free: int
+
+    @staticmethod
+    def of(epochs: int) -> Phases:
+        """Shares of a number of epochs; the first two phases have at least one each."""
+        warm = max(1, round(WARM_UP * epochs))
+        held = min(max(1, round(HELD * epochs)), epochs - warm)
+        return Phases(warm, warm + held, epochs)
 
 
 def run(
@@ -71,92 +72,139 @@ def run(
     seed: int,
     epochs: int,
     dtype: torch.dtype,
+    kept: Mapping[str, Any] | None = None,
 ) -> Run:
-    """Train from one set of initial weights."""
+    """Train from one set of initial weights.
+
+    Parameters
+    ----------
+    kept : mapping, optional
+        Parts of a checkpoint of the same run, to go on from.
+
+    Raises
+    ------
+    TrainingError
+        The bound became non-finite, also with a smaller learning rate.
+    """
+    kept = kept or {}
     device = next(iter(task.train.modalities.values())).values.device
     network = model.build(infos, seed=seed).to(device, dtype)
-    loop = start(network, options, seed=seed, epochs=epochs)
-    warm = max(1, round(WARM_UP * epochs))
-    held = min(max(1, round(HELD * epochs)), epochs - warm)
-    fits = calibrate(network, task.train, seed=seed)
-    warm_up(loop, warm, task, fits)
-    discovery = discover(
-        representations(network, task.train, fits),
-        model.dag,
-        seed=seed,
-        labels=task.train.labels,
-        intervened=task.train.intervened,
-    )
-    targets = initialise(network, task.train, discovery)
-    loop.statistics = None
-    hold(loop, held, task, targets)
-    alarms = release(loop, epochs - warm - held, task, targets)
+    now = Start(start(network, options, seed=seed, epochs=epochs))
+    phases = Phases.of(epochs)
+    if "state" in kept:
+        restore(now.loop, kept["state"]["loop"])
+        now.free = kept["state"]["free"]
+    fits = _read_fits(kept, device) if "fits" in kept else _calibrate(now, task)
+    fits = {
+        name: Calibration(*(t.to(device) for t in vars(f).values())) for name, f in fits.items()
+    }
+    warm_up(now, phases, task, fits)
+    discovery = kept["found"] if "found" in kept else _discover(now, task, fits)
+    targets = _targets(network, discovery)
+    hold(now, phases, task, targets)
+    alarms = release(now, phases, task, targets)
     update_graph(
         network, task.train, temperature=COLDEST, steps=400, targets=targets, anchor=ANCHOR
     )
-    return Run(network.eval(), discovery, loop.history, alarms)
+    return Run(network.eval(), discovery, now.loop.history, (*now.alarms(), *alarms))
 
 
-def warm_up(loop: Loop, epochs: int, task: Task, fits: Mapping[str, Calibration]) -> None:
-    """Unit prior; physics decoders follow their calibration for the first part."""
-    for step in range(epochs):
-        surrogates = fits if step < 0.4 * epochs else None
-        _epoch(loop, task, "warm-up", loop.options.learning_rate, surrogates=surrogates)
+def _read_fits(kept: Mapping[str, Any], device: torch.device) -> dict[str, Calibration]:
+    found = kept["fits"].items()
+    return {name: Calibration(*(t.to(device) for t in vars(f).values())) for name, f in found}
 
 
-def initialise(network: Network, train: Data, discovery: Discovery) -> torch.Tensor:
-    """Start mixture, tables and DAG from the discovered nodes; return the held targets."""
-    targets = torch.as_tensor(discovery.responsibility).to(network.mixture.mean)
+def _calibrate(now: Start, task: Task) -> dict[str, Calibration]:
+    with task.keeper.stop.at_once():
+        fits = calibrate(now.loop.network, task.train, seed=now.loop.seed)
+    task.keeper.write(fits=fits, state=now.state())
+    return fits
+
+
+def _discover(now: Start, task: Task, fits: Mapping[str, Calibration]) -> Discovery:
+    """Find the nodes and start the prior from them."""
+    network, train = now.loop.network, task.train
+    task.keeper.write(state=now.state())
+    with task.keeper.stop.at_once():
+        discovery = discover(
+            representations(network, train, fits),
+            network.model.dag,
+            seed=now.loop.seed,
+            labels=train.labels,
+            intervened=train.intervened,
+        )
     network.eval()
     with torch.no_grad():
-        network.mixture.update(Statistics.of(network.posterior(train), targets))
+        posterior = network.posterior(train)
+        network.mixture.update(Statistics.of(posterior, _targets(network, discovery)))
     network.prior.set_graph(discovery.graph, discovery.tables)
-    return targets
+    now.loop.statistics = None
+    task.keeper.write(found=discovery, state=now.state())
+    return discovery
 
 
-def hold(loop: Loop, epochs: int, task: Task, targets: torch.Tensor) -> None:
+def _targets(network: Network, discovery: Discovery) -> torch.Tensor:
+    """The discovered responsibilities, laid out alike whether new or read from a checkpoint."""
+    return torch.as_tensor(discovery.responsibility).to(network.mixture.mean).contiguous()
+
+
+def warm_up(now: Start, phases: Phases, task: Task, fits: Mapping[str, Calibration]) -> None:
+    """Unit prior; physics decoders follow their calibration for the first part."""
+    while now.loop.epoch < phases.warm_up:
+        surrogates = fits if now.loop.epoch < CALIBRATED * phases.warm_up else None
+        run_epoch(now, task, "warm-up", surrogates=surrogates)
+        task.keeper.after_epoch(now.state)
+
+
+def hold(now: Start, phases: Phases, task: Task, targets: torch.Tensor) -> None:
     """The discovered outcomes are taken as given, so that the latent learns to show them."""
-    for step in range(epochs):
-        _epoch(loop, task, "held", loop.options.learning_rate, targets=targets)
-        if step % CHECK_EVERY == CHECK_EVERY - 1:
-            update_graph(loop.network, task.train, temperature=1.0, steps=25, targets=targets)
+    while now.loop.epoch < phases.held:
+        run_epoch(now, task, "held", targets=targets)
+        if (now.loop.epoch - phases.warm_up) % CHECK_EVERY == 0:
+            network = now.loop.network
+            update_graph(network, task.train, temperature=1.0, steps=25, targets=targets)
+        task.keeper.after_epoch(now.state)
 
 
-def release(loop: Loop, epochs: int, task: Task, targets: torch.Tensor) -> tuple[str, ...]:
+def release(now: Start, phases: Phases, task: Task, targets: torch.Tensor) -> tuple[str, ...]:
     """Train the full bound; go back where a node is lost or the validation bound got worse."""
+    epochs = phases.free - phases.held
     if epochs <= 0:
         return ()
-    nodes = loop.network.model.dag.nodes
-    first = agreement(loop.network, task.train, targets)
-    best, best_state, waited, alarms = -math.inf, snapshot(loop.network), 0, ()
-    for step in range(epochs):
+    if now.free is None:
+        first = agreement(now.loop.network, task.train, targets)
+        now.free = Free(first, snapshot(now.loop.network))
+    free = now.free
+    while now.loop.epoch < phases.free and not free.over:
+        step = now.loop.epoch - phases.held
         decay = 0.5 * (1.0 + math.cos(math.pi * step / epochs))
-        rate = loop.options.learning_rate * max(decay, 0.02)
-        _epoch(loop, task, "free", rate, targets=targets, anchor=ANCHOR)
-        waited += 1
-        if step % CHECK_EVERY != CHECK_EVERY - 1 and step != epochs - 1:
-            continue
-        temperature = max(COLDEST, 1.0 - 1.6 * (1.0 - COLDEST) * step / epochs)
-        update_graph(
-            loop.network,
-            task.train,
-            temperature=temperature,
-            steps=25,
-            targets=targets,
-            anchor=ANCHOR,
-        )
-        now = agreement(loop.network, task.train, targets)
-        lost = [n for n, a, b in zip(nodes, first, now, strict=True) if b < a - LOST]
-        if lost:
-            alarms = (f"training was ended before node {', '.join(lost)} was lost",)
-            break
-        score = loop.history[-1].terms.get("validation_elbo", -math.inf)
-        if task.validation.size < ENOUGH_TO_VALIDATE or score > best:
-            best, best_state, waited = score, snapshot(loop.network), 0
-        if waited >= task.patience:
-            break
-    loop.network.load_state_dict(best_state)
-    return alarms
+        run_epoch(now, task, "free", max(decay, 0.02), targets=targets, anchor=ANCHOR)
+        free.waited += 1
+        if step % CHECK_EVERY == CHECK_EVERY - 1 or step == epochs - 1:
+            _check(now, free, step / epochs, task, targets)
+        task.keeper.after_epoch(now.state)
+    now.loop.network.load_state_dict(free.best_state)
+    return free.alarms
+
+
+def _check(now: Start, free: Free, progress: float, task: Task, targets: torch.Tensor) -> None:
+    """Update the graph; end the phase before a node is lost, or when nothing gets better."""
+    network = now.loop.network
+    temperature = max(COLDEST, 1.0 - 1.6 * (1.0 - COLDEST) * progress)
+    update_graph(
+        network, task.train, temperature=temperature, steps=25, targets=targets, anchor=ANCHOR
+    )
+    found = agreement(network, task.train, targets)
+    nodes = network.model.dag.nodes
+    lost = [n for n, a, b in zip(nodes, free.first, found, strict=True) if b < a - LOST]
+    if lost:
+        free.alarms = (f"training was ended before node {', '.join(lost)} was lost",)
+        free.over = True
+        return
+    score = now.loop.history[-1].terms.get("validation_elbo", -math.inf)
+    if task.validation.size < ENOUGH_TO_VALIDATE or score > free.best:
+        free.best, free.best_state, free.waited = score, snapshot(network), 0
+    free.over = free.waited >= task.patience
 
 
 def agreement(network: Network, data: Data, targets: torch.Tensor) -> list[float]:
@@ -167,16 +215,3 @@ def agreement(network: Network, data: Data, targets: torch.Tensor) -> list[float
         float((a.argmax(1) == b.argmax(1)).float().mean())
         for a, b in zip(dag.marginals(found), dag.marginals(targets), strict=True)
     ]
-
-
-def _epoch(loop: Loop, task: Task, phase: str, rate: float, **options: object) -> None:
-    """One epoch, its validation and its record."""
-    terms = train_epoch(loop, task.train, phase=phase, rate=rate, **options)  # type: ignore[arg-type]
-    if task.validation.size:
-        scored = evaluate(loop.network, task.validation, unit_prior=phase == "warm-up")
-        terms["validation_elbo"] = scored["elbo"]
-    loop.epoch += 1
-    record = EpochRecord(phase, loop.epoch, loop.epochs, terms)
-    loop.history.append(record)
-    if task.progress is not None:
-        task.progress(record)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import copy
-import math
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
@@ -14,80 +11,22 @@ from pima_physics.calibrate import Calibration
 from pima_physics.dag_fit import fit_dag_prior
 from pima_physics.dataset import Data
 from pima_physics.elbo import ELBO, elbo
-from pima_physics.errors import SolveError, TrainingError
+from pima_physics.errors import SolveError
 from pima_physics.gaussian import Gaussian
 from pima_physics.mixture import Statistics
 from pima_physics.model import Network
-
-Progress = Callable[["EpochRecord"], None]
-
-
-@dataclass(frozen=True)
-class EpochRecord:
-    """What a progress display and the history need of one epoch."""
-
-    phase: str
-    epoch: int
-    epochs: int
-    terms: dict[str, float]
+from pima_physics.trainer_failures import check_epoch, explain, unsolved
+from pima_physics.trainer_loop import Loop
 
 
-@dataclass(frozen=True)
-class Options:
-    """How to train.
+def batches(size: int, batch_size: int, *, seed: int, epoch: int) -> list[Tensor]:
+    """Indices of shuffled batches; a last batch smaller than half a batch joins its neighbour.
 
-    Attributes
-    ----------
-    batch_size : int
-    learning_rate : float
-    clip : float
-        Largest norm of the gradient, in multiples of its running norm.
-    noise_rate : float
-        Weight of a batch in the running noise variance.
-    shrinkage : float
-        Samples' worth of pull of a component towards the additive fit; see `Mixture.update`.
+    The order depends on seed and epoch alone, so that an epoch can be taken up in its middle.
     """
-
-    batch_size: int = 128
-    learning_rate: float = 3e-3
-    clip: float = 10.0
-    noise_rate: float = 0.05
-    shrinkage: float = 5.0
-
-
-@dataclass
-class Loop:
-    """Everything that changes while training, apart from the network itself."""
-
-    network: Network
-    optimiser: torch.optim.Optimizer
-    generator: torch.Generator
-    options: Options
-    epochs: int
-    epoch: int = 0
-    statistics: Statistics | None = None
-    typical_norm: Tensor | None = None
-    history: list[EpochRecord] = field(default_factory=list)
-
-
-def start(network: Network, options: Options, *, seed: int, epochs: int) -> Loop:
-    """A fresh training loop over all parameters that are trained by gradient."""
-    parameters = [p for name, p in network.named_parameters() if not name.startswith("prior.")]
-    device = parameters[0].device
-    optimiser = torch.optim.Adam(
-        parameters,
-        lr=options.learning_rate,
-        fused=device.type in ("cpu", "cuda"),
-    )
-    generator = torch.Generator(device=device).manual_seed(seed)
-    return Loop(network, optimiser, generator, options, epochs)
-
-
-def batches(size: int, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
-    """Indices of shuffled batches; a last batch smaller than half a batch joins its neighbour."""
-    order = torch.randperm(size, generator=generator, device=generator.device)
-    count = max(1, round(size / batch_size))
-    yield from order.tensor_split(count)
+    generator = torch.Generator().manual_seed(seed + 1_000_003 * epoch)
+    order = torch.randperm(size, generator=generator)
+    return list(order.tensor_split(max(1, round(size / batch_size))))
 
 
 def train_epoch(
@@ -99,8 +38,9 @@ def train_epoch(
     targets: Tensor | None = None,
     anchor: float | None = None,
     surrogates: Mapping[str, Calibration] | None = None,
+    after_batch: Callable[[], None] | None = None,
 ) -> dict[str, float]:
-    """Train for one epoch and return the mean of every term.
+    """Train for one epoch, or for the rest of one, and return the mean of every term.
 
     Parameters
     ----------
@@ -108,30 +48,45 @@ def train_epoch(
         Learning rate of this epoch.
     targets : Tensor, shape (sample, component), optional
         Held responsibilities.
+    after_batch : callable, optional
+        Called between batches; may raise.
 
     Raises
     ------
-    TrainingError
+    DivergedError
         Where the bound is not finite; names epoch, modality and sample.
     """
     unit_prior = phase == "warm-up"
     for group in loop.optimiser.param_groups:
         group["lr"] = rate
     loop.network.train()
-    sums: dict[str, float] = {}
-    index_sets = list(batches(data.size, loop.options.batch_size, loop.generator))
-    for index in index_sets:
+    sets = batches(data.size, loop.options.batch_size, seed=loop.seed, epoch=loop.epoch)
+    for index in sets[loop.step :]:
         batch = data.take(index)
         held = None if targets is None else targets[index]
         fits = None if surrogates is None else {n: c.take(index) for n, c in surrogates.items()}
         terms = _step(loop, batch, held, fits, unit_prior, anchor)
         if not unit_prior:
-            _update_prior(loop, terms, data.size, len(index_sets))
-        for name, value in terms.means().items():
-            sums[name] = sums.get(name, 0.0) + value * len(index) / data.size
-        if not math.isfinite(sums["elbo"]):
-            raise _explain(loop, batch, terms, phase)
-    return sums
+            _update_prior(loop, terms, data.size, len(sets))
+        share = len(index) / data.size
+        for name, value in _means(terms).items():
+            loop.sums[name] = loop.sums.get(name, 0.0) + share * value
+        if loop.careful and not bool(torch.isfinite(loop.sums["elbo"])):
+            raise explain(loop, batch, terms, phase)
+        loop.step += 1
+        if after_batch is not None:
+            after_batch()
+    means = {name: float(value) for name, value in loop.sums.items()}
+    check_epoch(loop, means["elbo"], phase, len(sets))
+    loop.step, loop.sums, loop.skipped = 0, {}, 0
+    return means
+
+
+def _means(terms: ELBO) -> dict[str, Tensor]:
+    """Mean of every term over the batch, left on its device: a number would wait for the GPU."""
+    named = {f"reconstruction_{name}": t for name, t in terms.reconstruction.items()}
+    named |= {"prior": terms.prior, "entropy": terms.entropy, "elbo": terms.total}
+    return {name: value.detach().mean().double() for name, value in named.items()}
 
 
 def _step(
@@ -155,12 +110,14 @@ def _step(
             anchor=anchor,
         )
     except SolveError as error:
-        raise TrainingError(f"epoch {loop.epoch}: {error}") from error
+        raise unsolved(loop, batch, error) from error
     loss = (terms.penalty + terms.alignment - terms.total).mean()
     loop.optimiser.zero_grad(set_to_none=True)
     loss.backward()
-    _clip(loop)
-    loop.optimiser.step()
+    if _clip(loop):
+        loop.optimiser.step()
+    else:
+        loop.skipped += 1
     for m, name in enumerate(network.names):
         if name in terms.outputs:
             data = batch.modalities[name]
@@ -173,14 +130,18 @@ def _step(
     return terms
 
 
-def _clip(loop: Loop) -> None:
-    """Scale down a gradient that is far larger than usual; skip one that is not finite."""
+def _clip(loop: Loop) -> bool:
+    """Scale down a gradient that is far larger than usual; False where it is not finite."""
     parameters = [p for g in loop.optimiser.param_groups for p in g["params"] if p.grad is not None]
     norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+    if loop.careful and not bool(torch.isfinite(norm)):
+        return False
     usual = norm.detach() if loop.typical_norm is None else loop.typical_norm
-    torch.nn.utils.clip_grads_with_norm_(parameters, float(loop.options.clip * usual), norm)
-    bounded = torch.minimum(norm.detach(), loop.options.clip * usual)
-    loop.typical_norm = usual.lerp(bounded, 0.05)
+    limit = loop.options.clip * usual
+    # The same as a largest norm of `limit`, which would have to be a number known to the host.
+    torch.nn.utils.clip_grads_with_norm_(parameters, 1.0, norm / limit.clamp(min=1e-12))
+    loop.typical_norm = usual.lerp(torch.minimum(norm.detach(), limit), 0.05)
+    return True
 
 
 def _update_prior(loop: Loop, terms: ELBO, size: int, steps: int) -> None:
@@ -253,27 +214,3 @@ def update_graph(
     network.prior.temperature.fill_(temperature)
     with torch.enable_grad():
         fit_dag_prior(network.prior, counts, intervened=patterns, steps=steps)
-
-
-def snapshot(network: Network) -> dict[str, Tensor]:
-    """Copy of all weights and buffers."""
-    return copy.deepcopy(network.state_dict())
-
-
-def _explain(loop: Loop, batch: Data, terms: ELBO, phase: str) -> TrainingError:
-    """Name what is not finite: modality, sample, parameter."""
-    what = []
-    for name, value in [*terms.reconstruction.items(), ("prior", terms.prior)]:
-        bad = (~torch.isfinite(value)).nonzero().flatten().tolist()
-        if bad:
-            labels = [str(batch.sample_labels[i]) for i in bad[:5]]
-            what.append(f"{name}: {len(bad)} samples, first {', '.join(labels)}")
-    weights = [n for n, p in loop.network.named_parameters() if not torch.isfinite(p).all()]
-    if weights:
-        what.append("parameters: " + ", ".join(weights[:5]))
-    return TrainingError(
-        f"the bound is not finite in epoch {loop.epoch} ({phase}): "
-        + "; ".join(what)
-        + f". Likely fix: a smaller learning rate than {loop.options.learning_rate:g}, or check"
-        " these samples for extreme values"
-    )

@@ -2,39 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 
 import torch
 import xarray as xr
 
-from pima_physics.dataset import Data, ModalityInfo, Split, prepare, split
+from pima_physics.checkpoint import EPOCHS, Keeper, open_checkpoint
+from pima_physics.checkpoint_stop import Stop, deferred_signals
+from pima_physics.dataset import prepare, split
 from pima_physics.errors import ConfigError, DataError
 from pima_physics.model import PIMA
 from pima_physics.results import FitResult, assemble
-from pima_physics.schedule import Task, run
-from pima_physics.trainer import Options, Progress
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """Checked data of a fit, in its three parts."""
-
-    data: Data
-    parts: Split
-    infos: dict[str, ModalityInfo]
-
-    @property
-    def train(self) -> Data:
-        """Training part."""
-        return self.data.take(torch.as_tensor(self.parts.train))
-
-    @property
-    def validation(self) -> Data:
-        """Validation part."""
-        return self.data.take(torch.as_tensor(self.parts.validation))
+from pima_physics.runfolder import RunFolder
+from pima_physics.trainer_loop import Options, Progress
+from pima_physics.training_starts import Job, Prepared, best_of_starts, fingerprint
 
 
 def prepare_fit(
@@ -125,6 +109,10 @@ def fit(
     patience: int = 50,
     dtype: str = "float32",
     progress: Progress | None = None,
+    prepared: Prepared | None = None,
+    run: RunFolder | None = None,
+    resume: bool = False,
+    checkpoint_every: int = EPOCHS,
 ) -> FitResult:
     """Fit a model to data. Neither is changed.
 
@@ -150,6 +138,16 @@ def fit(
         Variable with the intervened node per sample.
     patience : int
         Epochs without a better validation bound after which the free phase ends.
+    prepared : Prepared, optional
+        What :func:`prepare_fit` returned for the same arguments, to save doing it again.
+    run : RunFolder, optional
+        Where checkpoints are written. They stay until :func:`pima_physics.checkpoint.clear`,
+        when the results are safe. Ctrl-C and SIGTERM then end training after the batch, with
+        a checkpoint; a second one ends it at once.
+    resume : bool
+        Go on from the checkpoint in ``run``, to the same result; without one, start anew.
+    checkpoint_every : int
+        Epochs between checkpoints; there is one at least every minute.
 
     Returns
     -------
@@ -160,12 +158,12 @@ def fit(
     InputError
         Data, model or options do not fit together.
     TrainingError
-        The bound became non-finite.
+        The bound became non-finite, also with a smaller learning rate.
     """
     began = time.monotonic()
     _check_options(epochs, batch_size, learning_rate, restarts)
     where = resolve_device(device)
-    prepared = prepare_fit(
+    prepared = prepared or prepare_fit(
         model,
         data,
         seed=seed,
@@ -176,44 +174,34 @@ def fit(
         interventions=interventions,
         dtype=dtype,
     )
-    prepared = replace(prepared, data=prepared.data.to(where))
-    train_size = len(prepared.parts.train)
-    options = Options(
-        batch_size=min(batch_size, max(8, -(-train_size // 8))), learning_rate=learning_rate
-    )
-    task = Task(prepared.train, prepared.validation, progress, patience)
-    runs = [
-        run(
-            model,
-            prepared.infos,
-            task,
-            options,
-            seed=seed + 1000 * restart,
-            epochs=epochs,
-            dtype=getattr(torch, dtype),
-        )
-        for restart in range(restarts)
-    ]
-    best = max(runs, key=lambda r: r.discovery.total_evidence)
-    return assemble(
-        best.network,
-        prepared.data,
-        prepared.parts,
-        dataset=data,
-        discovery=best.discovery,
-        history=best.history,
-        settings={
-            "seed": seed,
-            "epochs": epochs,
-            "batch_size": options.batch_size,
-            "learning_rate": learning_rate,
-            "restarts": restarts,
-            "dtype": dtype,
-            "device": str(where),
-            "wall_time_seconds": time.monotonic() - began,
-            "alarms": best.alarms,
-        },
-    )
+    size = len(prepared.parts.train)
+    options = Options(min(batch_size, max(8, -(-size // 8))), learning_rate)
+    job = Job(model, prepared, options, seed, epochs, restarts, patience, dtype, where)
+    with deferred_signals() if run else contextlib.nullcontext(Stop()) as stop:
+        folder, kept = None, {}
+        if run is not None:
+            folder, kept = open_checkpoint(run, fingerprint(job), resume=resume)
+        best = best_of_starts(job, Keeper(folder, stop, epochs=checkpoint_every), kept, progress)
+        with stop.at_once():
+            return assemble(
+                best.network,
+                prepared.data.to(where),
+                prepared.parts,
+                dataset=data,
+                discovery=best.discovery,
+                history=best.history,
+                settings={
+                    "seed": seed,
+                    "epochs": epochs,
+                    "batch_size": options.batch_size,
+                    "learning_rate": learning_rate,
+                    "restarts": restarts,
+                    "dtype": dtype,
+                    "device": str(where),
+                    "wall_time_seconds": time.monotonic() - began,
+                    "alarms": best.alarms,
+                },
+            )
 
 
 def _check_options(epochs: int, batch_size: int, learning_rate: float, restarts: int) -> None:

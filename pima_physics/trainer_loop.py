@@ -1,0 +1,145 @@
+"""What changes while training, as one record that can be captured and restored."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pima_physics.mixture import Statistics
+from pima_physics.model import Network
+
+Progress = Callable[["EpochRecord"], None]
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """What a progress display and the history need of one epoch."""
+
+    phase: str
+    epoch: int
+    epochs: int
+    terms: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to train.
+
+    Attributes
+    ----------
+    batch_size : int
+    learning_rate : float
+    clip : float
+        Largest norm of the gradient, in multiples of its running norm.
+    noise_rate : float
+        Weight of a batch in the running noise variance.
+    shrinkage : float
+        Samples' worth of pull of a component towards the additive fit; see `Mixture.update`.
+    """
+
+    batch_size: int = 128
+    learning_rate: float = 3e-3
+    clip: float = 10.0
+    noise_rate: float = 0.05
+    shrinkage: float = 5.0
+
+
+@dataclass
+class Loop:
+    """Everything that changes while training, apart from the network itself.
+
+    Attributes
+    ----------
+    epoch, step : int
+        Epochs that are done, and batches of the one under way.
+    sums : dict of Tensor
+        Terms of the epoch under way, summed over its batches.
+    skipped : int
+        Batches of it whose gradient was not finite.
+    halved : tuple of int
+        Epochs in which the learning rate was halved.
+    good : dict, optional
+        State before the epoch under way.
+    """
+
+    network: Network
+    optimiser: torch.optim.Optimizer
+    generator: torch.Generator
+    options: Options
+    epochs: int
+    seed: int = 0
+    epoch: int = 0
+    step: int = 0
+    sums: dict[str, Tensor] = field(default_factory=dict)
+    skipped: int = 0
+    halved: tuple[int, ...] = ()
+    statistics: Statistics | None = None
+    typical_norm: Tensor | None = None
+    history: list[EpochRecord] = field(default_factory=list)
+    good: dict[str, Any] | None = None
+
+    @property
+    def careful(self) -> bool:
+        """Look at every batch: free on a CPU; a GPU would wait, so there only after trouble."""
+        return self.generator.device.type == "cpu" or bool(self.halved)
+
+
+def start(network: Network, options: Options, *, seed: int, epochs: int) -> Loop:
+    """A fresh training loop over all parameters that are trained by gradient."""
+    parameters = [p for name, p in network.named_parameters() if not name.startswith("prior.")]
+    device = parameters[0].device
+    optimiser = torch.optim.Adam(
+        parameters,
+        lr=options.learning_rate,
+        fused=device.type in ("cpu", "cuda"),
+    )
+    generator = torch.Generator(device=device).manual_seed(seed)
+    return Loop(network, optimiser, generator, options, epochs, seed)
+
+
+_PLAIN = ("epoch", "step", "sums", "skipped", "halved", "statistics", "typical_norm")
+
+
+def capture(loop: Loop) -> dict[str, Any]:
+    """All that the loop needs to go on from here; tensors are shared with it, not copied."""
+    return {
+        "network": loop.network.state_dict(),
+        "optimiser": loop.optimiser.state_dict(),
+        "generator": loop.generator.get_state(),
+        "history": list(loop.history),
+        "good": loop.good if loop.step else None,
+        **{name: getattr(loop, name) for name in _PLAIN},
+    }
+
+
+def restore(loop: Loop, state: Mapping[str, Any]) -> None:
+    """Put a loop of the same model and options into a captured state, which stays unchanged."""
+    device = loop.network.outcomes.device
+    loop.network.load_state_dict(state["network"])
+    loop.optimiser.load_state_dict(copy.deepcopy(state["optimiser"]))
+    loop.generator.set_state(state["generator"])
+    loop.history[:] = state["history"]
+    loop.good = state["good"]
+    for name in _PLAIN:
+        setattr(loop, name, _to(state[name], device))
+
+
+def _to(value: Any, device: torch.device) -> Any:
+    """Tensors on a device, also those inside a dict or the statistics."""
+    if isinstance(value, Tensor):
+        return value.to(device)
+    if isinstance(value, dict):
+        return {name: _to(part, device) for name, part in value.items()}
+    if isinstance(value, Statistics):
+        return Statistics(*(part.to(device) for part in vars(value).values()))
+    return value
+
+
+def snapshot(network: Network) -> dict[str, Tensor]:
+    """Copy of all weights and buffers."""
+    return copy.deepcopy(network.state_dict())
