@@ -48,9 +48,10 @@ def _run(command: Callable[[], None]) -> int:
         _say_error(str(error))
         return error.exit_code
     except KeyboardInterrupt as error:
-        said = str(error)
-        say("Stopped by Ctrl-C." + (f" {said}" if said else ""))
-        return INTERRUPTED
+        said, code = str(error), getattr(error, "exit_code", INTERRUPTED)
+        cause = "Ctrl-C" if code == INTERRUPTED else "SIGTERM"
+        say(f"Stopped by {cause}." + (f" {said}" if said else ""))
+        return code
     except BrokenPipeError:
         # The reader (head, say) has gone: nothing is left to be told.
         sys.stdout = None  # type: ignore[assignment]

@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
 import logging
 import platform
 import sys
 import time
 import traceback
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from pima_physics import training
+from pima_physics import checkpoint, training
 from pima_physics.atomic import write_text
 from pima_physics.cli_common import CrashError, say
 from pima_physics.cli_plan import Plan, make_plan
 from pima_physics.cli_progress import display
+from pima_physics.cli_resume import (
+    already_finished,
+    can_resume,
+    hint_on_interrupt,
+    refuse_to_replace,
+)
 from pima_physics.config import Experiment
-from pima_physics.config_yaml import dump_mapping, read_mapping
-from pima_physics.errors import ConfigError, PimaError
+from pima_physics.config_yaml import dump_mapping
+from pima_physics.errors import PimaError
 from pima_physics.runfolder import RunFolder
 
 CAVEAT = (
@@ -47,19 +52,31 @@ def run_fit(
         Where the experiment cannot be run, the folder is in use, or holds another experiment.
     """
     plan = make_plan(experiment)
-    options = experiment.fit_options(training.fit) | _resuming(resume)
+    options = experiment.fit_options(training.fit)
     run = RunFolder(folder)
     run.check_usable()
-    if not overwrite and not resume:
-        _refuse_to_replace(run, experiment)
+    if resume and not overwrite:
+        before = already_finished(plan, run)
+        if before is not None:
+            return before
+    if not overwrite and not (resume and can_resume(run)):
+        refuse_to_replace(run, experiment)
     started = time.monotonic()
     with run.locked(), _logged(run), _collected_warnings() as caught:
         _log_start(plan, run)
-        if "run" in inspect.signature(training.fit).parameters:
-            options["run"] = run
-        with _hint_on_interrupt(run), display() as progress:
-            result = training.fit(plan.model, plan.dataset, progress=progress, **options)
-        _save(result, run, experiment)
+        with hint_on_interrupt(run, experiment):
+            with display() as progress:
+                result = training.fit(
+                    plan.model,
+                    plan.dataset,
+                    progress=progress,
+                    prepared=plan.prepared,
+                    run=run,
+                    resume=resume,
+                    **options,
+                )
+            _save(result, run, experiment)
+        checkpoint.clear(run)
         logging.getLogger("pima_physics").info("finished in %.0f s", time.monotonic() - started)
     for text in caught:
         say(f"warning: {text}")
@@ -107,51 +124,6 @@ def next_steps(run: RunFolder) -> str:
     )
 
 
-def _resuming(resume: bool) -> dict[str, Any]:
-    if not resume:
-        return {}
-    if "resume" not in inspect.signature(training.fit).parameters:
-        raise ConfigError(
-            "--resume is not available in this version", fix="run it without --resume"
-        )
-    return {"resume": True}
-
-
-def _refuse_to_replace(run: RunFolder, experiment: Experiment) -> None:
-    """Raise where the folder holds the finished run of another experiment.
-
-    The same experiment gives the same results, so they may be replaced without asking.
-    """
-    if not run.finished:
-        return
-    try:
-        before = read_mapping(run.experiment)
-    except ConfigError:
-        before = {}
-    changed = _differences(before, experiment.resolved())
-    if not changed:
-        return
-    raise ConfigError(
-        f"{run.path} holds the finished run of another experiment",
-        found=f"other values of {', '.join(changed)}",
-        expected="a new folder, or the same experiment",
-        fix=f"--output {run.path}-2, or --overwrite to replace it",
-    )
-
-
-def _differences(before: Mapping[str, Any], after: Mapping[str, Any], path: str = "") -> list[str]:
-    """Return the keys whose values differ, provenance aside."""
-    changed = []
-    for key in dict.fromkeys((*before, *after)):
-        full = f"{path}.{key}" if path else str(key)
-        old, new = before.get(key), after.get(key)
-        if full == "provenance" or old == new:
-            continue
-        nested = isinstance(old, Mapping) and isinstance(new, Mapping)
-        changed += _differences(old, new, full) if nested else [full]  # type: ignore[arg-type]
-    return changed
-
-
 def _save(result: Any, run: RunFolder, experiment: Experiment) -> None:
     resolved = experiment.resolved() | {"provenance": provenance(experiment)}
     with run.staged() as stage:
@@ -180,17 +152,6 @@ def _log_start(plan: Plan, run: RunFolder) -> None:
 
 
 @contextlib.contextmanager
-def _hint_on_interrupt(run: RunFolder) -> Iterator[None]:
-    try:
-        yield
-    except KeyboardInterrupt:
-        kept = run.checkpoint.is_dir() and any(run.checkpoint.iterdir())
-        hint = "Go on with --resume." if kept else ""
-        before = " Earlier results are unchanged." if run.finished else " No results were written."
-        raise KeyboardInterrupt(f"{hint}{before}".strip()) from None
-
-
-@contextlib.contextmanager
 def _logged(run: RunFolder) -> Iterator[None]:
     """Append to the run's log; unexpected errors leave their traceback there.
 
@@ -210,8 +171,8 @@ def _logged(run: RunFolder) -> Iterator[None]:
     except PimaError as error:
         _to_file(file, f"failed: {error}")
         raise
-    except KeyboardInterrupt:
-        _to_file(file, "stopped by Ctrl-C")
+    except KeyboardInterrupt as error:
+        _to_file(file, f"stopped. {error}")
         raise
     except Exception as error:
         _to_file(file, traceback.format_exc())
