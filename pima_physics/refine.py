@@ -11,7 +11,6 @@ for all samples (or components) at once. The result no longer depends on the pat
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -19,10 +18,34 @@ import torch
 from torch import Tensor
 
 from pima_physics.decoders import Law
+from pima_physics.refine_jacobian import (
+    Grid,
+    Way,
+    jacobian_of,
+    jacobian_way,
+    predict,
+    predict_or_nan,
+    take,
+)
+from pima_physics.refine_steps import Problem, State, minimise
 
-ITERATIONS = 60
-# Relative step of central differences, near the optimum for float64 (cube root of epsilon).
-STEP = 6e-6
+__all__ = [
+    "Refined",
+    "describe",
+    "double",
+    "jacobian_of",
+    "population_prior",
+    "refine",
+    "refine_components",
+]
+
+ITERATIONS = 100
+# Distance from the optimum, in standard errors, at which a fit has converged.
+TOLERANCE = 1e-5
+# Unconstrained parameters are of order one: no step needs to be longer.
+LARGEST_STEP = 2.0
+# Directions with less than this share of the largest derivative count as undetermined.
+SINGULAR = 1e-15
 
 
 @dataclass(frozen=True)
@@ -63,6 +86,9 @@ def refine(
     prior_precision: Tensor,
     grid: Mapping[str, Tensor] | None = None,
     iterations: int = ITERATIONS,
+    tolerance: float = TOLERANCE,
+    largest_step: float | None = LARGEST_STEP,
+    geodesic: bool = True,
 ) -> Refined:
     """Maximise the posterior of every row's parameters.
 
@@ -77,39 +103,71 @@ def refine(
         Of stored values.
     prior_mean : Tensor, shape (parameter,)
     prior_precision : Tensor, shape (parameter, parameter)
+    tolerance : float
+        A row has converged where its distance from the optimum, in standard errors, is below
+        this number, or this share of the root of its cost.
+    largest_step : float, optional
+        Bound of a step in any unconstrained parameter.
+    geodesic : bool
+        Second-order steps: one more evaluation each, far fewer of them in narrow valleys.
+
+    Raises
+    ------
+    SolveError
+        Where the law fails at the start.
     """
-    scaled = weight / noise_variance
-    raw = start.clone()
-    prediction = _flat(law(raw, grid))
-    cost = _cost(prediction, target, scaled, raw, prior_mean, prior_precision)
-    damping = torch.full_like(cost, 1e-2)
-    moved = torch.full_like(cost, torch.inf)
-    identity = torch.eye(raw.shape[1], dtype=raw.dtype, device=raw.device)
-    for _ in range(iterations):
-        jacobian = jacobian_of(law, raw, grid)
-        hessian = jacobian.mT @ (scaled[..., None] * jacobian) + prior_precision
-        residual = scaled * (target - prediction)
-        gradient = (jacobian.mT @ residual[..., None])[..., 0] - (
-            raw - prior_mean
-        ) @ prior_precision
-        scale = hessian.diagonal(dim1=1, dim2=2).clamp(min=1e-12)
-        damped = hessian + (damping[:, None] * scale)[..., None] * identity
-        step = torch.linalg.solve(damped, gradient[..., None])[..., 0]
-        trial = raw + step.clamp(-2.0, 2.0)
-        trial_prediction = _flat(law(trial, grid))
-        trial_cost = _cost(trial_prediction, target, scaled, trial, prior_mean, prior_precision)
-        better = trial_cost <= cost
-        moved = torch.where(better, step.abs().amax(1), moved)
-        raw = torch.where(better[:, None], trial, raw)
-        prediction = torch.where(better[:, None], trial_prediction, prediction)
-        cost = torch.where(better, trial_cost, cost)
-        damping = torch.where(better, damping * 0.2, damping * 5.0).clamp(1e-12, 1e8)
-        if bool(((moved < 1e-9) | (damping >= 1e8)).all()):
-            break
-    jacobian = jacobian_of(law, raw, grid)
-    hessian = jacobian.mT @ (scaled[..., None] * jacobian) + prior_precision
-    covariance = torch.linalg.pinv(hessian, hermitian=True)
-    return describe(law, raw, covariance, converged=(moved < 1e-5) | (damping >= 1e8))
+    problem = _problem(law, target, weight / noise_variance, prior_mean, prior_precision, grid)
+    with torch.no_grad():
+        predict(law, start, grid)
+        state = minimise(
+            problem,
+            start.detach(),
+            iterations=iterations,
+            tolerance=tolerance,
+            largest_step=largest_step,
+            geodesic=geodesic,
+        )
+    return describe(law, state.raw, _covariance(state), converged=state.arrived)
+
+
+def _problem(
+    law: Law, target: Tensor, weight: Tensor, mean: Tensor, precision: Tensor, grid: Grid
+) -> Problem:
+    """Residuals of the data, and of the prior as further data, each of unit variance."""
+    root = weight.sqrt()
+    values, vectors = torch.linalg.eigh(precision)
+    pull = values.clamp(min=0.0).sqrt()[:, None] * vectors.T
+    differentiate: list[Way] = []
+
+    def residual(raw: Tensor, rows: Tensor) -> Tensor:
+        prediction = predict_or_nan(law, raw, take(grid, rows), target[rows])
+        # A point without weight is not seen, whatever the law says there.
+        seen = torch.where(root[rows] > 0, root[rows] * (target[rows] - prediction), 0.0)
+        lost = torch.isnan(prediction).any(1, keepdim=True)
+        return torch.cat([seen.masked_fill(lost, torch.nan), (mean - raw) @ pull.T], 1)
+
+    def jacobian(raw: Tensor, rows: Tensor) -> Tensor:
+        grids = take(grid, rows)
+        if not differentiate:
+            differentiate.append(jacobian_way(law, raw, grids))
+        slopes = root[rows][..., None] * differentiate[0](law, raw, grids)
+        return torch.cat([slopes, pull.expand(len(raw), -1, -1)], 1)
+
+    return Problem(residual, jacobian)
+
+
+def _covariance(state: State) -> Tensor:
+    """Inverse of R^T R in raw parameters; without the directions that nothing determines."""
+    triangle = state.triangle
+    diagonal = triangle.diagonal(dim1=1, dim2=2).abs()
+    eye = torch.eye(triangle.shape[1], dtype=triangle.dtype, device=triangle.device)
+    singular = diagonal.amin(1) <= SINGULAR * diagonal.amax(1)
+    safe = torch.where(singular[:, None, None], eye, triangle)
+    inverse = torch.linalg.solve_triangular(safe, eye.expand_as(safe), upper=True)
+    if bool(singular.any()):
+        inverse[singular] = torch.linalg.pinv(triangle[singular], rtol=SINGULAR)
+    inverse = inverse / state.scale[..., None]
+    return inverse @ inverse.mT
 
 
 def describe(law: Law, raw: Tensor, covariance: Tensor, converged: Tensor) -> Refined:
@@ -119,55 +177,6 @@ def describe(law: Law, raw: Tensor, covariance: Tensor, converged: Tensor) -> Re
     (slope,) = torch.autograd.grad(value.sum(), leaf)
     std = slope.abs() * covariance.diagonal(dim1=1, dim2=2).clamp(min=0.0).sqrt()
     return Refined(raw.detach(), value.detach(), std, covariance, converged)
-
-
-@torch.no_grad()
-def jacobian_of(law: Law, raw: Tensor, grid: Mapping[str, Tensor] | None) -> Tensor:
-    """d prediction / d raw, shape (batch, points, parameter).
-
-    Forward-mode differentiation where the simulator admits it, else central differences.
-    """
-    columns = []
-    for j in range(raw.shape[1]):
-        direction = torch.zeros_like(raw)
-        direction[:, j] = 1.0
-        columns.append(_directional(law, raw, direction, grid))
-    return torch.stack(columns, dim=-1)
-
-
-def _directional(
-    law: Law, raw: Tensor, direction: Tensor, grid: Mapping[str, Tensor] | None
-) -> Tensor:
-    try:
-        with warnings.catch_warnings():
-            # The first jvp loads decompositions by torch.jit.script, which torch itself deprecates.
-            warnings.filterwarnings("ignore", ".*torch.jit", DeprecationWarning)
-            _, tangent = torch.func.jvp(lambda u: _flat(law(u, grid)), (raw,), (direction,))
-        return tangent
-    except (RuntimeError, NotImplementedError):
-        # Custom autograd functions (ODE engines) have no forward mode.
-        step = STEP * raw.abs().amax(1, keepdim=True).clamp(min=1.0)
-        ahead = _flat(law(raw + step * direction, grid))
-        behind = _flat(law(raw - step * direction, grid))
-        return (ahead - behind) / (2.0 * step)
-
-
-def _flat(x: Tensor) -> Tensor:
-    return x.flatten(1)
-
-
-def _cost(
-    prediction: Tensor,
-    target: Tensor,
-    weight: Tensor,
-    raw: Tensor,
-    prior_mean: Tensor,
-    prior_precision: Tensor,
-) -> Tensor:
-    away = raw - prior_mean
-    prior = ((away @ prior_precision) * away).sum(1)
-    cost = (weight * (target - prediction).square()).sum(1) + prior
-    return torch.where(torch.isfinite(cost), cost, torch.inf)
 
 
 def population_prior(raw: Tensor) -> tuple[Tensor, Tensor]:
@@ -216,7 +225,7 @@ def refine_components(
         prior_mean=start.mean(0),
         prior_precision=precision,
     )
-    prediction = _flat(law(found.raw, None))
+    prediction = predict(law, found.raw, None)
     jacobian = jacobian_of(law, found.raw, None)
     owned = responsibility.sum(0)
     covariances = []
