@@ -18,7 +18,7 @@ from typing import Any
 from pima_physics import checkpoint, training
 from pima_physics.atomic import write_text
 from pima_physics.cli_common import CrashError, say
-from pima_physics.cli_plan import Plan, make_plan
+from pima_physics.cli_plan import Plan, code_text, make_plan
 from pima_physics.cli_progress import display
 from pima_physics.cli_resume import (
     already_finished,
@@ -147,6 +147,8 @@ def provenance(experiment: Experiment) -> dict[str, str]:
 def _log_start(plan: Plan, run: RunFolder) -> None:
     log = logging.getLogger("pima_physics")
     log.info("fit into %s: %s", run.path.absolute(), plan.experiment.data)
+    for line in code_text(plan.model.modalities).splitlines():
+        log.info("%s", line)
     for key, value in provenance(plan.experiment).items():
         log.debug("%s: %s", key, value)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -102,6 +103,7 @@ def describe(plan: Plan) -> str:
         header = ["modality", "parameter", "start", "bounds", "unit", "inferred"]
         tables.append(table(header, parameters))
     tables += [_node_text(experiment), _knowledge_text(experiment)]
+    tables += [code_text(plan.model.modalities)]
     settings = experiment.file.training
     tables.append(
         f"samples: {len(parts.train)} training, {len(parts.validation)} validation, "
@@ -111,6 +113,13 @@ def describe(plan: Plan) -> str:
         f"device: {plan.device}"
     )
     return "\n\n".join(text for text in tables if text)
+
+
+def code_text(modalities: Mapping[str, Any]) -> str:
+    """Return which files were run as simulators ``module:Object``, a line each."""
+    laws = {m.simulator.reference for m in modalities.values() if isinstance(m, Physics)}
+    files = {law: getattr(sys.modules.get(law.partition(":")[0]), "__file__", None) for law in laws}
+    return "\n".join(f"simulator {k}: code of {files[k]}" for k in sorted(laws) if ":" in k)
 
 
 def _modality_rows(plan: Plan) -> Iterator[list[str]]:

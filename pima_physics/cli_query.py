@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from pima_physics import results
 from pima_physics.atomic import atomic_path, write_text
-from pima_physics.cli_common import check_output, parse_outcomes
+from pima_physics.cli_common import check_output, parse_outcomes, say
+from pima_physics.cli_plan import code_text
+from pima_physics.config import importable_beside
+from pima_physics.config_yaml import read_mapping
 from pima_physics.dataset import open_dataset
-from pima_physics.errors import ConfigError, DataError, closest
+from pima_physics.errors import ConfigError, DataError, InputError, closest
 from pima_physics.runfolder import RunFolder
 
 if TYPE_CHECKING:
@@ -21,6 +24,9 @@ if TYPE_CHECKING:
 def open_run(folder: Path) -> Any:
     """Return the result in a run folder.
 
+    A simulator ``module:Object`` may also lie beside the experiment that the run was made from;
+    which file was run is then said on stderr.
+
     Raises
     ------
     ConfigError
@@ -28,17 +34,43 @@ def open_run(folder: Path) -> Any:
     """
     run = RunFolder(folder)
     if run.finished:
-        return results.load(folder)
+        return _load(run)
     if folder.is_file():
         found, fix = "a file", f"give its folder: {folder.parent}"
     elif folder.is_dir():
         found = "a folder without results.nc"
-        fix = "the fit may have failed or still be running: see log.txt in it"
+        fix = "give the folder that pima-physics fit wrote"
+        if run.log.is_file():
+            fix = "the fit may have failed or still be running: see log.txt in it"
     else:
         found = "nothing there"
         near = closest(folder.name, _folders(folder.parent))
         fix = f"did you mean {folder.parent / near}?" if near else "run pima-physics fit first"
     raise ConfigError(f"{folder} is no finished run", found=found, expected="a run folder", fix=fix)
+
+
+def _load(run: RunFolder) -> Any:
+    """Load a run; its simulators are first looked up where everybody finds them."""
+    try:
+        return results.load(run.path)
+    except InputError:
+        origin = _origin(run)
+        if origin is None:
+            raise
+        with importable_beside(origin):
+            result = results.load(run.path)
+    say(code_text(result.network.model.modalities))
+    return result
+
+
+def _origin(run: RunFolder) -> Path | None:
+    """Return the experiment file that the run was made from, where it is still there."""
+    try:
+        noted = read_mapping(run.experiment).get("provenance", {}).get("experiment_file", "none")
+    except (ConfigError, AttributeError):
+        return None
+    path = Path(str(noted))
+    return path if path.is_absolute() and path.is_file() else None
 
 
 def _folders(parent: Path) -> list[str]:
@@ -68,8 +100,9 @@ def run_intervene(folder: Path, do: list[str], samples: int, seed: int, output: 
 def run_report(folder: Path) -> Path:
     """Write report.html anew and return its path."""
     run, result = RunFolder(folder), open_run(folder)
+    experiment = read_mapping(run.experiment) if run.experiment.is_file() else None
     with run.locked(), atomic_path(run.report) as part:
-        result.report(part)
+        result.report(part, experiment)
     return run.report
 
 

@@ -141,7 +141,7 @@ class Experiment:
         built, problems = {}, Problems()
         for name, spec in self.file.modalities.items():
             try:
-                with _importable(self.path):
+                with importable_beside(self.path):
                     built[name] = _modality(name, spec)
             except InputError as error:
                 problems.add(placed(error, f"modalities.{name}.decoder"))
@@ -278,7 +278,7 @@ def _resolved_modality(name: str, spec: ModalitySpec) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _importable(path: Path | None) -> Iterator[None]:
+def importable_beside(path: Path | None) -> Iterator[None]:
     """Let ``module:Object`` also name a file beside the experiment; installed packages win."""
     folder = str((path.parent if path is not None else Path()).absolute())
     sys.path.append(folder)

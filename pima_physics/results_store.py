@@ -150,9 +150,9 @@ def _modality_from(name: str, record: Mapping[str, Any], law: Simulator | None) 
         except InputError as error:
             raise InputError(
                 f"the simulator of modality '{name}' cannot be found",
-                found=str(error).splitlines()[0],
-                fix=f"give it: load(run, simulators={{'{name}': YourSimulator()}}), or make its "
-                "module importable",
+                found="; ".join(str(part) for part in (error.what, error.found) if part),
+                fix="put its file beside the experiment file again, set PYTHONPATH to its folder, "
+                f"or in Python load(run, simulators={{'{name}': YourSimulator()}})",
             ) from error
     changes = {key: Parameter(**values) for key, values in record["parameters"].items()}
     return Physics(law.replace(**changes), **keys)

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
@@ -93,17 +94,45 @@ def find(name: str) -> Simulator:
             expected="package.module:Object, or one of " + ", ".join(known),
             fix=f"did you mean '{near}'?" if near else None,
         )
-    try:
-        found: Any = import_module(module)
-        for part in attribute.split("."):
-            found = getattr(found, part)
-    except (ImportError, AttributeError) as error:
+    found = _imported(module, attribute)
+    if not isinstance(found, Simulator):
         raise InputError(
-            f"the simulator '{target}' cannot be loaded",
-            found=str(error),
-            fix="the module must be importable from here: install it, or set PYTHONPATH",
-        ) from error
-    law = found() if isinstance(found, type) and issubclass(found, Simulator) else found
-    if not isinstance(law, Simulator):
-        raise InputError(f"'{target}' is no simulator", found=type(law).__name__)
-    return law
+            f"'{target}' is no simulator",
+            found=type(found).__name__,
+            expected="a subclass of Simulator or ODE, or an instance of one",
+            fix=_suggestion(module, attribute),
+        )
+    return found
+
+
+def _imported(module: str, attribute: str) -> Any:
+    """Return what is at ``module:attribute``; a simulator class is called."""
+    name, found, fix = f"{module}:{attribute}", "", None
+    try:
+        thing: Any = import_module(module)
+        for part in attribute.split("."):
+            thing = getattr(thing, part)
+        return thing() if isinstance(thing, type) and issubclass(thing, Simulator) else thing
+    except InputError:
+        raise
+    except ImportError as error:
+        cause, found = error, str(error)
+        fix = "put the file beside the experiment file, install the module, or set PYTHONPATH"
+    except AttributeError as error:
+        cause, found, fix = error, str(error), _suggestion(module, attribute)
+    except Exception as error:  # the user's module may raise anything
+        cause, found = error, f"{type(error).__name__}: {error}"
+        fix = f"correct it: python -c 'import {module}' shows where"
+    raise InputError(f"the simulator '{name}' cannot be loaded", found=found, fix=fix) from cause
+
+
+def _suggestion(module: str, attribute: str) -> str | None:
+    """Return which simulator of the module may have been meant."""
+    offered = [
+        name
+        for name, thing in vars(sys.modules.get(module, object)).items()
+        if isinstance(thing, Simulator)
+        or (isinstance(thing, type) and issubclass(thing, Simulator) and thing.__module__ == module)
+    ]
+    near = closest(attribute, offered) or (offered[0] if len(offered) == 1 else None)
+    return f"did you mean '{module}:{near}'?" if near else None
