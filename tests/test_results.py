@@ -19,7 +19,6 @@ from pima_physics import bayesnet, datasets, simulators
 from pima_physics.results import FitResult, load
 
 # torch's forward mode scripts its own decompositions and warns about that.
-pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.script.*:DeprecationWarning")
 
 NODES = ("process", "lattice", "strength")
 
