@@ -13,7 +13,7 @@ import numpy as np
 from pima_physics import training, units
 from pima_physics.cli_common import table
 from pima_physics.config import Experiment
-from pima_physics.dataset import open_dataset
+from pima_physics.dataset import MIN_SAMPLES_TO_SPLIT, open_dataset
 from pima_physics.errors import InputError, Problems
 from pima_physics.modality import Physics
 
@@ -65,6 +65,7 @@ def make_plan(experiment: Experiment) -> Plan:
     if dataset is not None and model is not None:
         try:
             prepared = training.prepare_fit(model, dataset, **_prepare_options(experiment))
+            model.build(prepared.infos)  # laws meet the data's coordinates and units here
         except InputError as error:
             if not len(problems):  # else it may say the same again
                 problems.add(error)
@@ -75,9 +76,9 @@ def make_plan(experiment: Experiment) -> Plan:
 
 
 def _size_problems(experiment: Experiment, dataset: xr.Dataset) -> Iterator[InputError]:
-    size = dataset.sizes.get(experiment.file.sample_dim)
-    if size is None:
-        return
+    size = dataset.sizes.get(experiment.file.sample_dim, 0)
+    if size < MIN_SAMPLES_TO_SPLIT:
+        return  # another error says that there are too few
     try:
         experiment.check_size(size)
     except InputError as error:

@@ -48,6 +48,11 @@ class ModalityData:
             grid=grid,
         )
 
+    def hide(self, mask: Tensor) -> ModalityData:
+        """Return the samples with only some of their entries observed."""
+        seen = mask.flatten(1).any(1)
+        return replace(self, values=self.values * mask, mask=mask, present=self.present & seen)
+
     def to(self, device: torch.device | str) -> ModalityData:
         """Return the tensors on a device."""
         grid = None if self.grid is None else {k: v.to(device) for k, v in self.grid.items()}

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from pima_physics.dag import DAG
+from pima_physics.dataset import Data
 from pima_physics.evidence import (
     Candidate,
     Finding,
@@ -23,6 +24,7 @@ from pima_physics.evidence import (
 from pima_physics.factorial import product_of
 from pima_physics.pursuit import pursue, splits_along, whiten
 from pima_physics.representations import Representation
+from pima_physics.single import ENOUGH_TO_WHITEN, find_prototypes
 from pima_physics.structure import GraphPosterior, counts_by_target, fit_tables, graph_posterior
 
 Array = NDArray[np.float64]
@@ -77,6 +79,7 @@ def discover(
     seed: int = 0,
     labels: Mapping[str, torch.Tensor] | None = None,
     intervened: torch.Tensor | None = None,
+    data: Data | None = None,
 ) -> Discovery:
     """Find the nodes of a DAG in the data.
 
@@ -89,6 +92,8 @@ def discover(
     labels : mapping, optional
         Node -> outcome per sample, -1 = unknown.
     intervened : Tensor of bool, shape (sample, node), optional
+    data : Data, optional
+        The samples themselves: a single node is also sought as groups around prototypes.
 
     Returns
     -------
@@ -120,8 +125,18 @@ def discover(
             if candidate is None
             else examine(candidate, rng)
         )
+    if len(free) == 1 and data is not None:
+        findings[free[0]] = _clearer(findings[free[0]], data, wanted[0], seed)
     ordered = tuple(findings[i] for i in range(len(dag.nodes)))
     return _with_graph(ordered, dag, pool, intervened)
+
+
+def _clearer(found: Finding, data: Data, outcomes: int, seed: int) -> Finding:
+    """The groups around prototypes, where they are clearer or nothing else can be trusted."""
+    direct = find_prototypes(data, outcomes, seed=seed)
+    if direct is None:
+        return found
+    return direct if data.size < ENOUGH_TO_WHITEN or direct.evidence > found.evidence else found
 
 
 def find_candidates(

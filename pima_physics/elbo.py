@@ -19,7 +19,7 @@ correlation objective.)
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -27,10 +27,14 @@ from torch import Tensor
 from pima_physics.calibrate import Calibration
 from pima_physics.dataset import Data
 from pima_physics.decoders import Decoder
-from pima_physics.fusion import hide_modalities
+from pima_physics.fusion import hide_entries, hide_modalities
 from pima_physics.gaussian import LOG_2PI, Gaussian, kl, product
 from pima_physics.likelihoods import MIN_NOISE_VARIANCE
 from pima_physics.model import Network
+
+# Weight of the discovered outcomes as evidence once they are no longer held, and the least
+# probability that they leave to an outcome: seven nats can be overruled, certainty could not.
+ANCHOR, LEAST = 1.0, 1e-3
 
 
 @dataclass(frozen=True)
@@ -136,9 +140,29 @@ def elbo(
         prior, responsibility = _collapse(log_joint, targets, anchor)
     alignment = torch.zeros_like(prior)
     if align:
-        part = product(*experts, hide_modalities(present, generator), network.mixture.base)
+        part = _partial_posterior(network, batch, experts, present, generator)
         alignment = kl(Gaussian(q.mean.detach(), q.log_variance.detach()), part)
     return ELBO(reconstruction, prior, q.entropy(), penalty, alignment, q, responsibility, outputs)
+
+
+def _partial_posterior(
+    network: Network,
+    batch: Data,
+    experts: tuple[Tensor, Tensor],
+    present: Tensor,
+    generator: torch.Generator | None,
+) -> Gaussian:
+    """Posterior from a random part of the modalities, with random gaps where data have gaps."""
+    cut = {
+        name: modality.hide(hide_entries(modality.mask, generator))
+        for name, modality in batch.modalities.items()
+        if network.infos[name].has_missing
+    }
+    if cut:
+        batch = replace(batch, modalities=batch.modalities | cut)
+        experts = network.experts(batch)
+        present = network.present(batch)
+    return product(*experts, hide_modalities(present, generator), network.mixture.base)
 
 
 def _surrogate(
@@ -161,6 +185,6 @@ def _collapse(
         return (targets * (log_joint - targets.clamp(min=1e-12).log())).sum(1), targets
     if targets is not None:
         # Weak evidence for the discovered outcomes, as one more observed modality.
-        log_joint = log_joint + anchor * targets.clamp(min=1e-3).log()
+        log_joint = log_joint + anchor * targets.clamp(min=LEAST).log()
     total = torch.logsumexp(log_joint, dim=1)
     return total, (log_joint - total[:, None]).exp()

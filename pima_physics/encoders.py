@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pima_physics.dataset import ModalityInfo
+from pima_physics.errors import DataError
 
 # exp(-14) keeps an expert's std above 1e-3 of the unit prior's: float32 products of experts stay
 # exact enough. exp(6) is "knows nothing".
@@ -16,6 +17,8 @@ LOG_VARIANCE_RANGE = (-14.0, 6.0)
 
 # Above this many pixels along both axes a convolution pays for itself on a CPU.
 CONV_FROM = 32
+# Two halvings need this many points.
+CONV_LEAST = 4
 
 
 def mlp(sizes: list[int], *, last_gain: float | None = None) -> nn.Sequential:
@@ -54,10 +57,26 @@ def image_axes(info: ModalityInfo) -> tuple[int, int, int | None] | None:
 
 
 def resolve_network(network: str, info: ModalityInfo) -> str:
-    """Turn "auto" into "mlp" or "conv" by the data's shape."""
+    """Turn "auto" into "mlp" or "conv" by the data's shape.
+
+    Raises
+    ------
+    DataError
+        Where "conv" is asked for and an axis is too short for it.
+    """
+    axes = image_axes(info)
+    if network == "conv":
+        points = torch.Size(info.shape).numel()
+        sides = (points,) if axes is None else (info.shape[axes[0]], info.shape[axes[1]])
+        if min(sides) < CONV_LEAST:
+            raise DataError(
+                f"modality '{info.name}' is too small for a convolution",
+                found=" x ".join(map(str, sides)) + " points per sample",
+                expected=f"at least {CONV_LEAST} along every axis",
+                fix="use the network mlp or auto",
+            )
     if network != "auto":
         return network
-    axes = image_axes(info)
     large = axes is not None and min(info.shape[axes[0]], info.shape[axes[1]]) >= CONV_FROM
     return "conv" if large else "mlp"
 

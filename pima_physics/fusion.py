@@ -1,4 +1,4 @@
-"""Which modalities an inference sees."""
+"""Which modalities, and which of their entries, an inference sees."""
 
 from __future__ import annotations
 
@@ -25,3 +25,29 @@ def hide_modalities(present: Tensor, generator: torch.Generator | None = None) -
     choice = torch.rand(batch, generator=generator, device=present.device)
     kept = 1 + (choice * (available - 1).clamp(min=0)).floor().long()
     return present & (rank < kept)
+
+
+def hide_entries(mask: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    """For half of the samples keep only a window of a modality's entries.
+
+    Curves end early and records begin late; the window's ends are uniform in the order of the
+    entries.
+
+    Parameters
+    ----------
+    mask : Tensor of bool, shape (batch, *shape)
+
+    Returns
+    -------
+    Tensor of bool, shape (batch, *shape), nowhere larger than ``mask``.
+    """
+    flat = mask.flatten(1)
+    batch, entries = flat.shape
+    draw = torch.rand(3, batch, generator=generator, device=mask.device)
+    low, high = draw[:2].amin(0) * entries, draw[:2].amax(0) * entries
+    # Half of the windows begin at the first entry: failure cuts the end of a record.
+    low = torch.where(draw[2] < 0.75, torch.zeros_like(low), low)
+    place = torch.arange(entries, device=mask.device)
+    window = (place >= low.floor()[:, None]) & (place <= high[:, None])
+    whole = (draw[2] < 0.5)[:, None]
+    return (flat & (whole | window)).reshape(mask.shape)

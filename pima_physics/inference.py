@@ -12,7 +12,7 @@ from torch import Tensor
 
 from pima_physics.dataset import Data
 from pima_physics.decoders import ComponentPhysics, PhysicsDecoder
-from pima_physics.elbo import elbo
+from pima_physics.elbo import ANCHOR, LEAST, elbo
 from pima_physics.gaussian import Gaussian
 from pima_physics.model import Network
 
@@ -74,6 +74,20 @@ def infer(network: Network, data: Data, *, chunk: int = 1024) -> Posterior:
         torch.cat(p).double().cpu().numpy() for p in zip(*parts, strict=True)
     )
     return Posterior(mean, std, responsibility, bound)
+
+
+def anchored(responsibility: Array, targets: Array) -> Array:
+    """Responsibilities with the discovered outcomes as evidence, as in the free phase.
+
+    Discovery saw the training samples in views that the networks compress; what it found of a
+    sample is evidence about it, as one more observed modality would be.
+
+    Parameters
+    ----------
+    responsibility, targets : array, shape (sample, component)
+    """
+    weight = responsibility * np.clip(targets, LEAST, None) ** ANCHOR
+    return weight / weight.sum(1, keepdims=True)
 
 
 def _generator(network: Network, seed: int) -> torch.Generator:

@@ -96,6 +96,11 @@ class Network(nn.Module):
             law, observe, info, self.model.latent_dim, discrepancy=modality.discrepancy
         )
 
+    @property
+    def sees_parts(self) -> bool:
+        """Whether a sample can show less than all: several modalities, or gaps in one."""
+        return len(self.names) > 1 or any(info.has_missing for info in self.infos.values())
+
     # Posterior ----------------------------------------------------------------------------
 
     def experts(self, batch: Data) -> tuple[Tensor, Tensor]:

@@ -62,9 +62,17 @@ def plot_graph(tree: xr.DataTree, ax: Axes | None = None) -> Axes:
     for edge in graphs.edges(tree):
         _draw_edge(ax, edge, place[edge.first], place[edge.second])
     for name, (x, y) in place.items():
-        ax.text(x, y, view.plain(view.readable(name), 18), ha="center", va="center", fontsize=9,
-                color=look.INK, zorder=6, bbox={
-                    "boxstyle": "round,pad=0.5", "facecolor": "white", "edgecolor": look.MUTED})
+        ax.text(
+            x,
+            y,
+            view.plain(view.readable(name), 18),
+            ha="center",
+            va="center",
+            fontsize=9,
+            color=look.INK,
+            zorder=6,
+            bbox={"boxstyle": "round,pad=0.5", "facecolor": "white", "edgecolor": look.MUTED},
+        )
     ax.set_xlim(-1.5, 1.5)
     ax.set_ylim(-1.4, 1.4)
     ax.set_axis_off()
@@ -74,16 +82,29 @@ def plot_graph(tree: xr.DataTree, ax: Axes | None = None) -> Axes:
 def _draw_edge(ax: Axes, edge: graphs.Edge, start: np.ndarray, end: np.ndarray) -> None:
     directed = edge.status == "directed"
     ax.annotate(
-        "", xy=tuple(end), xytext=tuple(start), zorder=2,
+        "",
+        xy=tuple(end),
+        xytext=tuple(start),
+        zorder=2,
         arrowprops={
-            "arrowstyle": "-|>" if directed else "-", "linewidth": 0.8 + 3.5 * edge.weight,
+            "arrowstyle": "-|>" if directed else "-",
+            "linewidth": 0.8 + 3.5 * edge.weight,
             "color": look.MUTED if edge.status == "uncertain" else look.colour(0),
             "linestyle": ":" if edge.status == "uncertain" else "-",
-            "shrinkA": 22, "shrinkB": 30 if directed else 22,
+            "shrinkA": 22,
+            "shrinkB": 30 if directed else 22,
         },
     )
     if np.isfinite(edge.adjacent):
         middle = start + 0.42 * (end - start)
-        ax.text(middle[0], middle[1], f"{edge.adjacent:.2f}", ha="center", va="center",
-                fontsize=8.5, color=look.INK, zorder=4,
-                bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.2, "alpha": 0.85})
+        ax.text(
+            middle[0],
+            middle[1],
+            f"{edge.adjacent:.2f}",
+            ha="center",
+            va="center",
+            fontsize=8.5,
+            color=look.INK,
+            zorder=4,
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.2, "alpha": 0.85},
+        )

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 MOST_OUTCOMES = 12
 
+
 def _feature(tree: xr.DataTree, modality: str, node: str) -> xr.Dataset | None:
     """Mean, std and count of one node, only the outcomes that have samples."""
     group = view.dataset(tree, f"features/{modality}")
@@ -40,9 +41,7 @@ def _thin(field: xr.DataArray, limit: int = 200) -> xr.DataArray:
     return field[..., ::step]
 
 
-def plot_features(
-    tree: xr.DataTree, modality: str, node: str, ax: Axes | None = None
-) -> Axes:
+def plot_features(tree: xr.DataTree, modality: str, node: str, ax: Axes | None = None) -> Axes:
     """What the outcomes of ``node`` look like in ``modality``: observed mean per outcome.
 
     Curves with a band of one standard deviation between samples, scalars as points with that bar,
@@ -74,8 +73,13 @@ def plot_features(
         return look.note(ax, f"{chosen['mean'].ndim - 1} dimensions: not drawn")
     titles = [_outcome_title(chosen, k) for k in range(chosen.sizes["outcome"])]
     pictures = [view.as_image(field) for field in chosen["mean"]]
-    return images.mosaic(ax, pictures, titles, unit=_value_label(chosen["mean"], modality),
-                         columns=3 if len(pictures) <= 6 else 4)
+    return images.mosaic(
+        ax,
+        pictures,
+        titles,
+        unit=_value_label(chosen["mean"], modality),
+        columns=3 if len(pictures) <= 6 else 4,
+    )
 
 
 def _value_label(array: xr.DataArray, modality: str) -> str:
@@ -92,8 +96,16 @@ def _outcome_title(chosen: xr.Dataset, k: int) -> str:
 def _scalar_features(ax: Axes, chosen: xr.Dataset, modality: str, node: str) -> Axes:
     mean, std = chosen["mean"].values.reshape(-1), chosen["std"].values.reshape(-1)
     for k, (m, s) in enumerate(zip(mean, std, strict=True)):
-        ax.errorbar(k, m, yerr=s, color=look.colour(k), marker=look.marker(k), markersize=6,
-                    capsize=3, linewidth=1.5)
+        ax.errorbar(
+            k,
+            m,
+            yerr=s,
+            color=look.colour(k),
+            marker=look.marker(k),
+            markersize=6,
+            capsize=3,
+            linewidth=1.5,
+        )
     names = [_outcome_title(chosen, k) for k in range(len(mean))]
     ax.set_xticks(range(len(mean)), names)
     ax.set_xlim(-0.6, len(mean) - 0.4)
@@ -110,8 +122,14 @@ def _curve_features(ax: Axes, chosen: xr.Dataset, modality: str, node: str) -> A
         x, label = view.horizontal(mean)
         for row, (m, s) in enumerate(zip(mean.values, std.values, strict=True)):
             ax.fill_between(x, m - s, m + s, color=look.colour(k), alpha=0.16, linewidth=0)
-            ax.plot(x, m, color=look.colour(k), linestyle=look.line(k), linewidth=1.7,
-                    label=_outcome_title(chosen, k) if row == 0 else None)
+            ax.plot(
+                x,
+                m,
+                color=look.colour(k),
+                linestyle=look.line(k),
+                linewidth=1.7,
+                label=_outcome_title(chosen, k) if row == 0 else None,
+            )
     ax.set_xlabel(view.plain(label, 40))
     ax.set_ylabel(view.plain(_value_label(chosen["mean"], modality), 40))
     look.style(ax)
@@ -136,8 +154,13 @@ def plot_feature_difference(
     i, j = pairs[int(np.argmax(spread))]
     names = view.labels(chosen, "outcome")
     title = f"{names[j]} minus {names[i]}".replace("outcome ", "")
-    return images.mosaic(ax, [flat[j] - flat[i]], [title], diverging=True,
-                         unit="difference, " + _value_label(chosen["mean"], modality))
+    return images.mosaic(
+        ax,
+        [flat[j] - flat[i]],
+        [title],
+        diverging=True,
+        unit="difference, " + _value_label(chosen["mean"], modality),
+    )
 
 
 def _reproduced(tree: xr.DataTree, path: str) -> xr.Dataset | None:
@@ -149,8 +172,12 @@ def _reproduced(tree: xr.DataTree, path: str) -> xr.Dataset | None:
 
 
 def plot_reconstruction(
-    tree: xr.DataTree, modality: str, samples: Sequence[int] | None = None,
-    ax: Axes | None = None, *, group: str = "reconstruction",
+    tree: xr.DataTree,
+    modality: str,
+    samples: Sequence[int] | None = None,
+    ax: Axes | None = None,
+    *,
+    group: str = "reconstruction",
 ) -> Axes:
     """Observed data and the model's mean with a band of two standard deviations.
 
@@ -173,7 +200,8 @@ def plot_reconstruction(
         return look.note(ax, "no reconstruction stored")
     if samples is None:
         samples = statistics.example_samples(
-            statistics.sample_errors(data["observed"], data["mean"]))
+            statistics.sample_errors(data["observed"], data["mean"])
+        )
     kind = view.field_kind(data["mean"].shape[1:])
     if not len(samples) or kind == "other":
         return look.note(ax, "nothing that could be drawn")
@@ -185,12 +213,15 @@ def plot_reconstruction(
     rows = (data["observed"], data["mean"])
     pictures = [view.as_image(row.isel(sample=k)) for row in rows for k in samples]
     titles = [f"sample {names[k]}" for k in samples] + ["model"] * len(samples)
-    return images.mosaic(ax, pictures, titles, columns=len(samples),
-                         unit=_value_label(data["mean"], modality))
+    return images.mosaic(
+        ax, pictures, titles, columns=len(samples), unit=_value_label(data["mean"], modality)
+    )
 
 
 def plot_crossmodal(
-    tree: xr.DataTree, modality: str, samples: Sequence[int] | None = None,
+    tree: xr.DataTree,
+    modality: str,
+    samples: Sequence[int] | None = None,
     ax: Axes | None = None,
 ) -> Axes:
     """As :func:`plot_reconstruction`, for predictions from the other modalities alone.
@@ -212,10 +243,23 @@ def _curve_reconstruction(
         for row, (m, s, o) in enumerate(rows):
             shade, first = look.colour(index), row == 0
             ax.fill_between(x, m - 2 * s, m + 2 * s, color=shade, alpha=0.18, linewidth=0)
-            ax.plot(x, o, color=look.INK, marker=look.marker(index), markersize=2.4,
-                    linestyle="none", label="observed" if first and index == 0 else None)
-            ax.plot(x, m, color=shade, linestyle=look.line(index), linewidth=1.7,
-                    label=view.plain(f"model, sample {names[k]}") if first else None)
+            ax.plot(
+                x,
+                o,
+                color=look.INK,
+                marker=look.marker(index),
+                markersize=2.4,
+                linestyle="none",
+                label="observed" if first and index == 0 else None,
+            )
+            ax.plot(
+                x,
+                m,
+                color=shade,
+                linestyle=look.line(index),
+                linewidth=1.7,
+                label=view.plain(f"model, sample {names[k]}") if first else None,
+            )
     ax.set_xlabel(view.plain(label, 40))
     ax.set_ylabel(view.plain(_value_label(data["mean"], modality), 40))
     look.style(ax)
@@ -227,10 +271,20 @@ def _scalar_reconstruction(
     ax: Axes, data: xr.Dataset, modality: str, samples: Sequence[int]
 ) -> Axes:
     at = np.arange(len(samples))
-    values = {n: data[n].values.reshape(data.sizes["sample"], -1)[list(samples), 0]
-              for n in ("mean", "std", "observed")}
-    ax.errorbar(at, values["mean"], yerr=2 * values["std"], color=look.colour(0), marker="s",
-                linestyle="none", capsize=3, label="model ± 2 std")
+    values = {
+        n: data[n].values.reshape(data.sizes["sample"], -1)[list(samples), 0]
+        for n in ("mean", "std", "observed")
+    }
+    ax.errorbar(
+        at,
+        values["mean"],
+        yerr=2 * values["std"],
+        color=look.colour(0),
+        marker="s",
+        linestyle="none",
+        capsize=3,
+        label="model ± 2 std",
+    )
     ax.plot(at, values["observed"], color=look.INK, marker="o", linestyle="none", label="observed")
     names = view.labels(data, "sample")
     ax.set_xticks(at, [view.plain(names[k], 10) for k in samples])

@@ -83,18 +83,32 @@ def edges(tree: xr.DataTree) -> tuple[Edge, ...]:
             one, other = (pattern[i, j], pattern[j, i]) if pattern is not None else (0, 0)
             if cpdag is not None and other and not one:
                 first, second = j, i
-            p = (np.nan, np.nan) if probability is None else (
-                probability[first, second], probability[second, first])
+            p = (
+                (np.nan, np.nan)
+                if probability is None
+                else (probability[first, second], probability[second, first])
+            )
             a = np.nan if strength is None else max(strength[i, j], strength[j, i])
             adjacent = float(np.clip(p[0] + p[1], 0, 1))
             status = "uncertain"
             if one or other:
-                status = "directed" if cpdag is not None and bool(one) != bool(other) else (
-                    "undirected")
+                status = (
+                    "directed" if cpdag is not None and bool(one) != bool(other) else ("undirected")
+                )
             elif not (adjacent >= FAINT or (np.isnan(adjacent) and a >= FAINT)):
                 continue
-            found.append(Edge(names[first], names[second], status, adjacent, float(p[0]),
-                              float(p[1]), float(a), _trained(adjacency, first, second)))
+            found.append(
+                Edge(
+                    names[first],
+                    names[second],
+                    status,
+                    adjacent,
+                    float(p[0]),
+                    float(p[1]),
+                    float(a),
+                    _trained(adjacency, first, second),
+                )
+            )
     return tuple(found)
 
 

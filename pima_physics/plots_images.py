@@ -59,11 +59,22 @@ def mosaic(
             ax.imshow(colours(image, low, high), extent=extent, interpolation="none")
         else:
             shown = ax.imshow(
-                image, extent=extent, vmin=low, vmax=high, interpolation="none",
+                image,
+                extent=extent,
+                vmin=low,
+                vmax=high,
+                interpolation="none",
                 cmap="RdBu_r" if diverging else "viridis",
             )
-        ax.text(left + width / 2, top - 0.05 * height, view.plain(title, 22), ha="center",
-                va="bottom", color=look.INK, fontsize=9)
+        ax.text(
+            left + width / 2,
+            top - 0.05 * height,
+            view.plain(title, 22),
+            ha="center",
+            va="bottom",
+            color=look.INK,
+            fontsize=9,
+        )
     rows = -(-len(images) // columns)
     ax.set_xlim(-0.02 * width, columns * (width + gap) - gap + 0.02 * width)
     ax.set_ylim(rows * (height + head) - head + 0.02 * height, -head)
@@ -76,8 +87,9 @@ def mosaic(
 
 
 def _colour_bar(ax: Axes, shown: Any, unit: str) -> None:
-    bar = ax.figure.colorbar(shown, ax=ax, orientation="horizontal", fraction=0.06, pad=0.03,
-                             aspect=30)
+    bar = ax.figure.colorbar(
+        shown, ax=ax, orientation="horizontal", fraction=0.06, pad=0.03, aspect=30
+    )
     bar.ax.tick_params(colors=look.INK, labelsize=8.5, color=look.MUTED)
     bar.outline.set_visible(False)
     bar.set_label(view.plain(unit, 40), color=look.INK, fontsize=9.5)

@@ -59,8 +59,12 @@ def parameter_own_shares(tree: xr.DataTree, modality: str, parameter: str) -> di
 
 
 def plot_parameters(
-    tree: xr.DataTree, modality: str, ax: Axes | None = None, *,
-    parameter: str | None = None, node: str | None = None,
+    tree: xr.DataTree,
+    modality: str,
+    ax: Axes | None = None,
+    *,
+    parameter: str | None = None,
+    node: str | None = None,
 ) -> Axes:
     """A physical parameter against the outcome of a node.
 
@@ -94,7 +98,11 @@ def plot_parameters(
 
 
 def _by_outcome(
-    ax: Axes, tree: xr.DataTree, modality: str, values: xr.DataArray, outcomes: np.ndarray,
+    ax: Axes,
+    tree: xr.DataTree,
+    modality: str,
+    values: xr.DataArray,
+    outcomes: np.ndarray,
     node: str,
 ) -> Axes:
     std = view.variable(tree, f"parameters/{modality}", f"{values.name}_std")
@@ -104,13 +112,36 @@ def _by_outcome(
     groups = statistics.group_statistics(numbers, outcomes, None if std is None else std.values)
     for k, group in enumerate(groups):
         own = shown[outcomes[shown] == group.outcome]
-        ax.plot(k + shift[own], numbers[own], linestyle="none", marker=look.marker(k),
-                markersize=2.6, alpha=0.45, color=look.colour(k), markeredgewidth=0)
-        ax.errorbar(k, group.mean, yerr=2 * np.nan_to_num(group.error), color=look.INK, capsize=4,
-                    marker=look.marker(k), markersize=7, markerfacecolor=look.colour(k),
-                    linewidth=1.4, zorder=5)
-    ax.plot(range(len(groups)), [g.mean for g in groups], color=look.MUTED, linewidth=0.9,
-            linestyle=":", zorder=4)
+        ax.plot(
+            k + shift[own],
+            numbers[own],
+            linestyle="none",
+            marker=look.marker(k),
+            markersize=2.6,
+            alpha=0.45,
+            color=look.colour(k),
+            markeredgewidth=0,
+        )
+        ax.errorbar(
+            k,
+            group.mean,
+            yerr=2 * np.nan_to_num(group.error),
+            color=look.INK,
+            capsize=4,
+            marker=look.marker(k),
+            markersize=7,
+            markerfacecolor=look.colour(k),
+            linewidth=1.4,
+            zorder=5,
+        )
+    ax.plot(
+        range(len(groups)),
+        [g.mean for g in groups],
+        color=look.MUTED,
+        linewidth=0.9,
+        linestyle=":",
+        zorder=4,
+    )
     ax.set_xticks(range(len(groups)), [f"{g.outcome} (n = {g.count})" for g in groups])
     ax.set_xlim(-0.5, len(groups) - 0.5)
     ax.set_xlabel(view.plain(f"outcome of {view.readable(node)}", 40))
@@ -126,8 +157,15 @@ def _by_component(ax: Axes, tree: xr.DataTree, modality: str, parameter: str) ->
         return look.note(ax, "no value per component stored")
     std = view.variable(tree, path, f"{parameter}_by_component_std")
     error = None if std is None else 2 * np.nan_to_num(std.values.astype(float))
-    ax.errorbar(np.arange(values.size), values.values.astype(float), yerr=error, marker="o",
-                linestyle="none", color=look.colour(0), capsize=3)
+    ax.errorbar(
+        np.arange(values.size),
+        values.values.astype(float),
+        yerr=error,
+        marker="o",
+        linestyle="none",
+        color=look.colour(0),
+        capsize=3,
+    )
     names = [name.removeprefix("component ") for name in view.labels(values, "component")]
     every = max(1, -(-len(names) // 12))
     ax.set_xticks(range(0, len(names), every), [view.plain(n, 12) for n in names[::every]])
@@ -140,8 +178,12 @@ def _by_component(ax: Axes, tree: xr.DataTree, modality: str, parameter: str) ->
 
 
 def plot_calibration(
-    tree: xr.DataTree, modalities: Sequence[str] | None = None, ax: Axes | None = None, *,
-    group: str = "reconstruction", held_out: bool = False,
+    tree: xr.DataTree,
+    modalities: Sequence[str] | None = None,
+    ax: Axes | None = None,
+    *,
+    group: str = "reconstruction",
+    held_out: bool = False,
 ) -> Axes:
     """Share of observed values inside predicted intervals against the nominal share.
 
@@ -156,11 +198,20 @@ def plot_calibration(
             continue
         chosen = view.held_out_in(tree, data) if held_out else None
         picked = slice(None) if chosen is None else chosen
-        observed, mean, std = (data[n].transpose("sample", ...).values.astype(float)[picked]
-                               for n in ("observed", "mean", "std"))
-        ax.plot(LEVELS, statistics.coverage(observed, mean, std, LEVELS), color=look.colour(k),
-                marker=look.marker(k), markersize=4, linestyle=look.line(k), linewidth=1.5,
-                label=view.plain(view.readable(modality)))
+        observed, mean, std = (
+            data[n].transpose("sample", ...).values.astype(float)[picked]
+            for n in ("observed", "mean", "std")
+        )
+        ax.plot(
+            LEVELS,
+            statistics.coverage(observed, mean, std, LEVELS),
+            color=look.colour(k),
+            marker=look.marker(k),
+            markersize=4,
+            linestyle=look.line(k),
+            linewidth=1.5,
+            label=view.plain(view.readable(modality)),
+        )
     ax.set_xlim(0, 1)
     ax.set_ylim(0, 1.02)
     ax.set_xlabel("nominal share of the interval")
@@ -201,18 +252,33 @@ def plot_history(
     x, _ = view.horizontal(history[found[0]])
     for k, (term, values) in enumerate(zip(found, series, strict=True)):
         seen = np.isfinite(values)  # a term may be measured in some epochs only
-        ax.plot(x[seen], values[seen], color=look.colour(k), linestyle=look.line(k), linewidth=1.5,
-                label=view.plain(view.readable(term)))
-    late = np.concatenate([v[len(v) // 10 if len(v) > 20 else 0:] for v in series])
+        ax.plot(
+            x[seen],
+            values[seen],
+            color=look.colour(k),
+            linestyle=look.line(k),
+            linewidth=1.5,
+            label=view.plain(view.readable(term)),
+        )
+    late = np.concatenate([v[len(v) // 10 if len(v) > 20 else 0 :] for v in series])
     late = late[np.isfinite(late)]
     if len(late) and late.max() > late.min():
         margin = 0.08 * (late.max() - late.min())
         ax.set_ylim(late.min() - margin, late.max() + margin)
     for start, _, name in _phases(history):
         ax.axvline(x[start], color=look.MUTED, linewidth=0.7, linestyle="--")
-        ax.annotate(view.plain(name, 14), (x[start], 0.02), xycoords=("data", "axes fraction"),
-                    fontsize=7.5, color=look.MUTED, rotation=90, va="bottom", ha="left",
-                    xytext=(2, 0), textcoords="offset points")
+        ax.annotate(
+            view.plain(name, 14),
+            (x[start], 0.02),
+            xycoords=("data", "axes fraction"),
+            fontsize=7.5,
+            color=look.MUTED,
+            rotation=90,
+            va="bottom",
+            ha="left",
+            xytext=(2, 0),
+            textcoords="offset points",
+        )
     unit = view.unit_of(history[found[0]])
     ax.set_xlabel("epoch")
     ax.set_ylabel(f"per sample ({unit})" if unit else "nats per sample")

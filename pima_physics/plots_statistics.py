@@ -74,8 +74,10 @@ def own_shares(values: np.ndarray, outcomes: np.ndarray) -> np.ndarray:
     """
     whole = np.isfinite(values).all(axis=1)
     y, c = values[whole], outcomes[whole]
-    codes = [np.eye(int(c[:, k].max(initial=0)) + 1)[np.maximum(c[:, k], 0)][:, 1:]
-             for k in range(c.shape[1])]
+    codes = [
+        np.eye(int(c[:, k].max(initial=0)) + 1)[np.maximum(c[:, k], 0)][:, 1:]
+        for k in range(c.shape[1])
+    ]
     if len(y) < 2 + sum(code.shape[1] for code in codes):
         return np.full(c.shape[1], np.nan)
     total = ((y - y.mean(0)) ** 2).sum()

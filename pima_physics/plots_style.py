@@ -11,13 +11,35 @@ if TYPE_CHECKING:
 # colour for a CSS variable, so that the same figure reads well on a dark page too.
 INK, MUTED, GRID = "#1c2430", "#565f6d", "#d5dbe3"
 SERIES = (
-    "#1f5fa8", "#c2570c", "#1b7f5c", "#8a3ea8", "#c0305f", "#7a5c1e", "#127a8a", "#5f6672",
+    "#1f5fa8",
+    "#c2570c",
+    "#1b7f5c",
+    "#8a3ea8",
+    "#c0305f",
+    "#7a5c1e",
+    "#127a8a",
+    "#5f6672",
 )
 DARK = {
-    INK: "#e7eaef", MUTED: "#a9b2be", GRID: "#3a4250",
-    **dict(zip(SERIES, (
-        "#7fb2ee", "#f2a164", "#6bcfa8", "#cf9be6", "#f28bac", "#d8b878", "#6ccbd8", "#b4bac4",
-    ), strict=True)),
+    INK: "#e7eaef",
+    MUTED: "#a9b2be",
+    GRID: "#3a4250",
+    **dict(
+        zip(
+            SERIES,
+            (
+                "#7fb2ee",
+                "#f2a164",
+                "#6bcfa8",
+                "#cf9be6",
+                "#f28bac",
+                "#d8b878",
+                "#6ccbd8",
+                "#b4bac4",
+            ),
+            strict=True,
+        )
+    ),
 }
 LINES = ("-", "--", "-.", ":")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
@@ -83,6 +105,15 @@ def note(ax: Axes, text: str) -> Axes:
     """An empty axes that says why there is nothing to see."""
     ax.set_axis_off()
     ax.patch.set_alpha(0.0)
-    ax.text(0.5, 0.5, text, ha="center", va="center", color=MUTED, wrap=True, fontsize=9,
-            transform=ax.transAxes)
+    ax.text(
+        0.5,
+        0.5,
+        text,
+        ha="center",
+        va="center",
+        color=MUTED,
+        wrap=True,
+        fontsize=9,
+        transform=ax.transAxes,
+    )
     return ax

@@ -73,21 +73,28 @@ def render(tree: xr.DataTree, *, experiment: Mapping[str, Any] | None = None) ->
     """
     if not isinstance(tree, xr.DataTree):
         raise InputError(
-            "the report needs the results of a run", found=type(tree).__name__,
-            expected="xarray.DataTree", fix='open it with xarray.open_datatree("results.nc")')
+            "the report needs the results of a run",
+            found=type(tree).__name__,
+            expected="xarray.DataTree",
+            fix='open it with xarray.open_datatree("results.nc")',
+        )
     sections = [_guarded(anchor, title, make, tree) for anchor, title, make in SECTIONS]
     sections += [data_section(tree, experiment), citation_section(tree)]
     title = short(view.as_text(tree.attrs.get("title") or "Results of pima_physics"), 120)
     page = _template().render(
-        title=title, sections=sections, facts=key_facts(tree), created=_created(tree),
+        title=title,
+        sections=sections,
+        facts=key_facts(tree),
+        created=_created(tree),
         version=short(view.as_text(tree.attrs.get("package_version", "")), 40),
-        light=palette_css(dark=False), dark=palette_css(dark=True), css=_resource("report.css"))
+        light=palette_css(dark=False),
+        dark=palette_css(dark=True),
+        css=_resource("report.css"),
+    )
     return FORBIDDEN.sub("", page)
 
 
-def write(
-    tree: xr.DataTree, path: str | Path, experiment: Mapping[str, Any] | None = None
-) -> Path:
+def write(tree: xr.DataTree, path: str | Path, experiment: Mapping[str, Any] | None = None) -> Path:
     """Write the report to ``path``: the whole new page or, on failure, the old file."""
     target = Path(path)
     write_text(target, render(tree, experiment=experiment))
@@ -102,8 +109,9 @@ def _guarded(
         return make(tree)
     except Exception as error:
         text = f"{type(error).__name__}: {short(str(error), 300)}"
-        warnings.warn(f"report section '{anchor}' could not be made: {text}", RuntimeWarning,
-                      stacklevel=3)
+        warnings.warn(
+            f"report section '{anchor}' could not be made: {text}", RuntimeWarning, stacklevel=3
+        )
         return Section(anchor, title, [Note("This part could not be made", text, "caution")])
 
 
@@ -119,8 +127,12 @@ def _template() -> Any:
     from jinja2 import DictLoader, Environment, StrictUndefined
 
     environment = Environment(
-        loader=DictLoader({"report.html": _resource("report.html")}), autoescape=True,
-        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+        loader=DictLoader({"report.html": _resource("report.html")}),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
     environment.filters["code"] = _code
     return environment.get_template("report.html")
 
@@ -131,4 +143,5 @@ def _code(text: str) -> Any:
 
     parts = [escape(part) for part in text.split("`")]
     return Markup("").join(
-        Markup("<code>{}</code>").format(part) if k % 2 else part for k, part in enumerate(parts))
+        Markup("<code>{}</code>").format(part) if k % 2 else part for k, part in enumerate(parts)
+    )

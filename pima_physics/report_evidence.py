@@ -35,15 +35,19 @@ def graph_section(tree: xr.DataTree) -> Section:
     """The graph, its legend, edge probabilities and conditional tables."""
     title = "How the features depend on each other"
     if not graphs.has_graph(tree):
-        text = "This run stored no graph, so nothing can be said about how features depend on " \
-               "each other."
+        text = (
+            "This run stored no graph, so nothing can be said about how features depend on "
+            "each other."
+        )
         return Section("graph", title, [Paragraph(text)])
     edges = graphs.edges(tree)
-    caption = ("Boxes are features, lines join features that depend on each other. Look at the "
-               "kind of line first: an arrow is drawn only where data, given knowledge or "
-               "interventions determine the direction; a plain line could point either way. The "
-               "thicker the line, the more probable that the two are joined (number). "
-               "Where a box stands means nothing.")
+    caption = (
+        "Boxes are features, lines join features that depend on each other. Look at the "
+        "kind of line first: an arrow is drawn only where data, given knowledge or "
+        "interventions determine the direction; a plain line could point either way. The "
+        "thicker the line, the more probable that the two are joined (number). "
+        "Where a box stands means nothing."
+    )
     panels = [drawing.draw_graph(tree, supported(tree)), drawing.legend()]
     blocks: list[Block] = [_equivalence(tree), Figure(panels, caption, wide=True)]
     blocks += _edge_table(edges)
@@ -54,29 +58,50 @@ def graph_section(tree: xr.DataTree) -> Section:
 
 def _equivalence(tree: xr.DataTree) -> Note:
     if graphs.has_equivalence_class(tree):
-        text = ("Graphs that imply the same independences fit observational data equally well "
-                "(they are Markov equivalent). The drawing shows what all of them have in common. "
-                "A line without an arrowhead is an open question, not a weak effect; tiers, "
-                "labels or interventions can settle it.")
+        text = (
+            "Graphs that imply the same independences fit observational data equally well "
+            "(they are Markov equivalent). The drawing shows what all of them have in common. "
+            "A line without an arrowhead is an open question, not a weak effect; tiers, "
+            "labels or interventions can settle it."
+        )
     else:
-        text = ("The run stored no equivalence class, so directions cannot be judged: every edge "
-                "of the trained graph is drawn without an arrowhead.")
+        text = (
+            "The run stored no equivalence class, so directions cannot be judged: every edge "
+            "of the trained graph is drawn without an arrowhead."
+        )
     return Note("What the data can and cannot say", text)
 
 
-STATUS = {"directed": "→ direction determined", "undirected": "— direction open",
-          "uncertain": "probably not joined"}
+STATUS = {
+    "directed": "→ direction determined",
+    "undirected": "— direction open",
+    "uncertain": "probably not joined",
+}
 
 
 def _edge_table(edges: tuple[graphs.Edge, ...]) -> list[Block]:
     if not edges:
         return [Paragraph("No pair of features is joined: in this run they look independent.")]
-    rows = [[f"{short(view.readable(e.first))} / {short(view.readable(e.second))}",
-             STATUS[e.status], probability(e.adjacent), probability(e.forward),
-             probability(e.backward), number(e.strength)] for e in edges]
+    rows = [
+        [
+            f"{short(view.readable(e.first))} / {short(view.readable(e.second))}",
+            STATUS[e.status],
+            probability(e.adjacent),
+            probability(e.forward),
+            probability(e.backward),
+            number(e.strength),
+        ]
+        for e in edges
+    ]
     caption = "Pairs of features: probability that they are joined, and of each direction"
-    columns = ["Pair (first / second)", "In the graph", "Joined", "First → second",
-               "Second → first", "Trained strength"]
+    columns = [
+        "Pair (first / second)",
+        "In the graph",
+        "Joined",
+        "First → second",
+        "Second → first",
+        "Trained strength",
+    ]
     return [Table(caption, columns, rows)]
 
 
@@ -101,8 +126,11 @@ def _conditional_tables(tree: xr.DataTree) -> list[Block]:
     group = view.dataset(tree, "graph")
     if group is None:
         return []
-    tables = [_conditional(str(name), group[name]) for name in group.data_vars
-              if str(name).startswith("table_")]
+    tables = [
+        _conditional(str(name), group[name])
+        for name in group.data_vars
+        if str(name).startswith("table_")
+    ]
     found = [table for table in tables if table is not None]
     return [Details("Probabilities of each feature given its parents", found)] if found else []
 
@@ -121,8 +149,10 @@ def _conditional(name: str, array: xr.DataArray) -> Table | None:
     parents = [str(d) for d in squeezed.dims[:-1]]
     rows = []
     for index, row in zip(np.ndindex(*squeezed.shape[:-1]), values, strict=True):
-        given = [f"{short(view.readable(p.removeprefix('outcome_')), 24)} = {i}"
-                 for p, i in zip(parents, index, strict=True)]
+        given = [
+            f"{short(view.readable(p.removeprefix('outcome_')), 24)} = {i}"
+            for p, i in zip(parents, index, strict=True)
+        ]
         rows.append([", ".join(given) or "always", *(probability(p) for p in row)])
     columns = ["Given", *(f"P(outcome {k})" for k in range(values.shape[1]))]
     return Table(f"Probability of the outcomes of {short(view.readable(node))}", columns, rows)
@@ -133,8 +163,10 @@ def discovery_section(tree: xr.DataTree) -> Section:
     title = "Evidence for each feature"
     group = view.dataset(tree, "discovery")
     if group is None or "node" not in group.dims:
-        text = ("This run stored no evidence about its features. Whether a feature is real or an "
-                "artefact of the fit cannot be told from this report.")
+        text = (
+            "This run stored no evidence about its features. Whether a feature is real or an "
+            "artefact of the fit cannot be told from this report."
+        )
         return Section("evidence", title, [Paragraph(text)])
     columns, texts = ["Feature"], [[short(view.readable(n)) for n in view.labels(group, "node")]]
     for name, heading, form in (
@@ -147,9 +179,11 @@ def discovery_section(tree: xr.DataTree) -> Section:
         if name in group.data_vars and group[name].dims == ("node",):
             columns.append(heading)
             texts.append([form(v) for v in group[name].values])
-    lead = ("Evidence is how much better two or more groups describe the samples than one group, "
-            "beyond what chance would give. Separation is the distance between the groups in "
-            "standard deviations. Stability is how often the same grouping returns when samples "
-            "are redrawn. A feature without support may still be useful, but do not interpret it.")
+    lead = (
+        "Evidence is how much better two or more groups describe the samples than one group, "
+        "beyond what chance would give. Separation is the distance between the groups in "
+        "standard deviations. Stability is how often the same grouping returns when samples "
+        "are redrawn. A feature without support may still be useful, but do not interpret it."
+    )
     table = Table("Evidence for each feature", columns, [list(r) for r in zip(*texts, strict=True)])
     return Section("evidence", title, [Paragraph(lead), table])

@@ -44,8 +44,10 @@ def features_section(tree: xr.DataTree) -> Section:
     if found:
         blocks += [_share_table(tree, names, found), _reading_note(len(names))]
     else:
-        text = "This run stored no mean of the data by feature outcome, so what the features " \
-               "change cannot be shown."
+        text = (
+            "This run stored no mean of the data by feature outcome, so what the features "
+            "change cannot be shown."
+        )
         blocks.append(Paragraph(text))
         frequencies = _frequency_table(tree, names)
         blocks += [frequencies] if frequencies else []
@@ -54,8 +56,10 @@ def features_section(tree: xr.DataTree) -> Section:
         tiles = _tiles(tree, modality)
         drawn = min(len(found[modality]), MOST_NODES, left // tiles if tiles else MOST_NODES)
         left -= drawn * tiles
-        blocks += [Heading(view.readable(modality)),
-                   _figure(tree, modality, found[modality], drawn)]
+        blocks += [
+            Heading(view.readable(modality)),
+            _figure(tree, modality, found[modality], drawn),
+        ]
     if len(found) > MOST_MODALITIES:
         left = [short(view.readable(m)) for m in list(found)[MOST_MODALITIES:]]
         blocks.append(Paragraph("Not drawn, to keep the page small: " + ", ".join(left) + "."))
@@ -79,8 +83,10 @@ def _share_table(
     rows = []
     for name in names:
         row: list[str | Bar] = [short(view.readable(name)), outcome_shares(tree, name) or "n/a"]
-        row += [share_cell(by_node.get(name, float("nan")), own[modality].get(name))
-                for modality, by_node in found.items()]
+        row += [
+            share_cell(by_node.get(name, float("nan")), own[modality].get(name))
+            for modality, by_node in found.items()
+        ]
         rows.append(row)
     columns = ["Feature", "Outcomes (share of samples)", *(view.readable(m) for m in found)]
     return Table("Share of each modality's variance that goes with each feature", columns, rows)
@@ -94,19 +100,24 @@ def _frequency_table(tree: xr.DataTree, names: tuple[str, ...]) -> Table | None:
 
 
 def _reading_note(count: int) -> Note:
-    text = ("Outcome numbers are labels without order or meaning of their own: another run may "
-            "number them differently, or find the same features in another order.")
+    text = (
+        "Outcome numbers are labels without order or meaning of their own: another run may "
+        "number them differently, or find the same features in another order."
+    )
     if count > 1:
-        text += (" The shares are associations. Features that depend on each other share what they "
-                 "explain; “own” (the solid part of the bar) is what a feature adds to all the "
-                 "others together. A large share with a small own part shows another feature.")
+        text += (
+            " The shares are associations. Features that depend on each other share what they "
+            "explain; “own” (the solid part of the bar) is what a feature adds to all the "
+            "others together. A large share with a small own part shows another feature."
+        )
     return Note("How to read this", text)
 
 
 def _kind(tree: xr.DataTree, modality: str) -> str:
     mean = view.variable(tree, f"features/{modality}", "mean")
-    return view.field_kind([] if mean is None else [
-        mean.sizes[d] for d in mean.dims if d not in ("node", "outcome")])
+    return view.field_kind(
+        [] if mean is None else [mean.sizes[d] for d in mean.dims if d not in ("node", "outcome")]
+    )
 
 
 def _tiles(tree: xr.DataTree, modality: str) -> int:
@@ -126,8 +137,9 @@ def _figure(
     kind = _kind(tree, modality)
     panels: list[Panel] = []
     for position, node in enumerate(ranked[:drawn]):
-        panels += _panels(tree, modality, node, kind, f"features-{modality}-{position}",
-                          by_node[node])
+        panels += _panels(
+            tree, modality, node, kind, f"features-{modality}-{position}", by_node[node]
+        )
     return Figure(panels, _caption(modality, kind, len(ranked), drawn))
 
 
@@ -136,14 +148,27 @@ def _panels(
 ) -> list[Panel]:
     words, where = short(view.readable(node), 40), view.readable(modality)
     about = f"{words}: {percent(share)} of the variance"
-    alt = f"Observed mean of {where} for each outcome of {words}; the feature explains " \
-          f"{percent(share)} of the variance of {where}."
+    alt = (
+        f"Observed mean of {where} for each outcome of {words}; the feature explains "
+        f"{percent(share)} of the variance of {where}."
+    )
     drawn = [panel(plots.plot_features, tree, modality, node, key=key, alt=alt, title=about)]
     if kind in ("image", "colour"):
-        alt = f"Difference between the two most different mean images of {where} over the " \
-              f"outcomes of {words}."
-        drawn.append(panel(plots.plot_feature_difference, tree, modality, node,
-                           key=f"{key}-difference", alt=alt, title=f"{words}: difference"))
+        alt = (
+            f"Difference between the two most different mean images of {where} over the "
+            f"outcomes of {words}."
+        )
+        drawn.append(
+            panel(
+                plots.plot_feature_difference,
+                tree,
+                modality,
+                node,
+                key=f"{key}-difference",
+                alt=alt,
+                title=f"{words}: difference",
+            )
+        )
     return drawn
 
 
@@ -151,15 +176,19 @@ def _caption(modality: str, kind: str, count: int, drawn: int) -> str:
     name = short(view.readable(modality))
     looks = {
         "curve": "Lines are means of the observed data, one per outcome; bands are one standard "
-                 "deviation between samples. Look for lines that part by more than their bands.",
+        "deviation between samples. Look for lines that part by more than their bands.",
         "scalar": "Points are means of the observed data; bars are one standard deviation between "
-                  "samples. Look for points further apart than their bars.",
+        "samples. Look for points further apart than their bars.",
         "image": "Mean observed image of each outcome, then the difference of the two that differ "
-                 "most. Look for structure in the difference; a flat one means that the feature "
-                 "leaves this modality alone.",
+        "most. Look for structure in the difference; a flat one means that the feature "
+        "leaves this modality alone.",
     }
-    text = looks["curve" if kind == "curves" else "image" if kind == "colour" else kind] \
-        if kind != "other" else "Too many dimensions to draw."
-    tail = f" Drawn: the {drawn} of {count} features with the largest share." \
-        if count > drawn else ""
+    text = (
+        looks["curve" if kind == "curves" else "image" if kind == "colour" else kind]
+        if kind != "other"
+        else "Too many dimensions to draw."
+    )
+    tail = (
+        f" Drawn: the {drawn} of {count} features with the largest share." if count > drawn else ""
+    )
     return f"{name}: what the features change, largest effect first. {text}{tail}"

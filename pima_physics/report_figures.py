@@ -35,8 +35,13 @@ def palette_css(dark: bool) -> str:
 
 
 def panel(
-    draw: Callable[..., Any], *arguments: Any, key: str, alt: str, title: str = "",
-    size: tuple[float, float] = (3.6, 2.75), **options: Any,
+    draw: Callable[..., Any],
+    *arguments: Any,
+    key: str,
+    alt: str,
+    title: str = "",
+    size: tuple[float, float] = (3.6, 2.75),
+    **options: Any,
 ) -> Panel:
     """Draw one panel by calling ``draw(*arguments, ax=ax, **options)``.
 
@@ -60,13 +65,18 @@ def panel(
     figure.patch.set_alpha(0.0)
     ax: Axes = figure.add_subplot()
     stream = io.StringIO()
-    with warnings.catch_warnings(), mpl.rc_context({"svg.fonttype": "none",
-                                                    "svg.hashsalt": "pima_physics"}):
+    with (
+        warnings.catch_warnings(),
+        mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "pima_physics"}),
+    ):
         # Text stays text, so the reader's browser finds the glyphs that DejaVu lacks.
         warnings.filterwarnings("ignore", message=r"Glyph .* missing from")
         draw(*arguments, ax=ax, **options)
-        figure.savefig(stream, format="svg",
-                       metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+        figure.savefig(
+            stream,
+            format="svg",
+            metadata={"Date": None, "Creator": None, "Format": None, "Type": None},
+        )
     return Panel(inline(stream.getvalue(), key, alt), title)
 
 
@@ -84,7 +94,7 @@ def _unique(svg: str) -> str:
 
 def inline(svg: str, key: str, alt: str) -> str:
     """A standalone SVG as part of the page: own identifiers, page colours, a text alternative."""
-    body = svg[svg.index("<svg"):]
+    body = svg[svg.index("<svg") :]
     body = FORBIDDEN.sub(" ", re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL))
     opening, rest = body.split(">", 1)
     box = re.search(r'viewBox="[^"]*"', opening)
@@ -97,6 +107,8 @@ def inline(svg: str, key: str, alt: str) -> str:
     rest = re.sub(r'href="#([^"]+)"', rf'href="#{prefix}-\1"', rest)
     for shade, name in PALETTE.items():
         rest = rest.replace(f": {shade}", f": var(--{name})")
-    head = (f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
-            f'{view_box} role="img" aria-label="{safe(alt)}">')
+    head = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
+        f'{view_box} role="img" aria-label="{safe(alt)}">'
+    )
     return head + rest.strip()

@@ -54,11 +54,14 @@ def reconstruction_section(tree: xr.DataTree) -> Section:
     if not found:
         blocks.append(Paragraph("This run stored no reconstructions, so none can be shown."))
         return Section("reconstruction", title, blocks)
-    blocks.append(Note(
-        "How the examples were chosen",
-        "By rank of their error, not by looks: the best, the median and the worst sample. The "
-        "model saw the sample it reproduces here; prediction of one modality from another is "
-        "judged in the next section."))
+    blocks.append(
+        Note(
+            "How the examples were chosen",
+            "By rank of their error, not by looks: the best, the median and the worst sample. The "
+            "model saw the sample it reproduces here; prediction of one modality from another is "
+            "judged in the next section.",
+        )
+    )
     for modality in found[:MOST_MODALITIES]:
         blocks += [Heading(view.readable(modality)), _examples(tree, modality, "reconstruction")]
     if len(found) > MOST_MODALITIES:
@@ -76,24 +79,55 @@ def _examples(tree: xr.DataTree, modality: str, group: str) -> Figure:
     if kind in ("curve", "curves"):
         names = view.labels(data, "sample")
         panels = [
-            panel(draw, tree, modality, [k], key=f"{key}-{rank}", title=f"{rank} sample",
-                  alt=f"Observed {name} of sample {short(names[k], 30)} ({rank} by error) and the "
-                      "model's mean with a band of two standard deviations.")
-            for rank, k in zip(_ranks(len(chosen)), chosen, strict=True)]
-        caption = "Dots are observed, the line is the model's mean, the band two standard " \
-                  "deviations (noise included): about 95 % of the dots should lie inside. Look " \
-                  "for a line that misses the shape of the dots."
+            panel(
+                draw,
+                tree,
+                modality,
+                [k],
+                key=f"{key}-{rank}",
+                title=f"{rank} sample",
+                alt=f"Observed {name} of sample {short(names[k], 30)} ({rank} by error) and the "
+                "model's mean with a band of two standard deviations.",
+            )
+            for rank, k in zip(_ranks(len(chosen)), chosen, strict=True)
+        ]
+        caption = (
+            "Dots are observed, the line is the model's mean, the band two standard "
+            "deviations (noise included): about 95 % of the dots should lie inside. Look "
+            "for a line that misses the shape of the dots."
+        )
     elif kind == "scalar":
-        panels = [panel(draw, tree, modality, list(chosen), key=key,
-                        alt=f"Observed and modelled {name} of the best, median and worst sample.")]
-        caption = "Best, median and worst sample, from left to right. Look for observed values " \
-                  "outside the bars."
+        panels = [
+            panel(
+                draw,
+                tree,
+                modality,
+                list(chosen),
+                key=key,
+                alt=f"Observed and modelled {name} of the best, median and worst sample.",
+            )
+        ]
+        caption = (
+            "Best, median and worst sample, from left to right. Look for observed values "
+            "outside the bars."
+        )
     else:
-        panels = [panel(draw, tree, modality, list(chosen), key=key, size=(3.8, 3.4),
-                        alt=f"Observed {name} (top) and the model's mean (bottom) of the best, "
-                            "median and worst sample.")]
-        caption = "Observed images above, the model's mean below; best, median and worst sample " \
-                  "from left to right. Look for structure that the model leaves out."
+        panels = [
+            panel(
+                draw,
+                tree,
+                modality,
+                list(chosen),
+                key=key,
+                size=(3.8, 3.4),
+                alt=f"Observed {name} (top) and the model's mean (bottom) of the best, "
+                "median and worst sample.",
+            )
+        ]
+        caption = (
+            "Observed images above, the model's mean below; best, median and worst sample "
+            "from left to right. Look for structure that the model leaves out."
+        )
     return Figure(panels, f"{name}. {caption}")
 
 
@@ -112,8 +146,13 @@ def _explained_table(tree: xr.DataTree) -> list[Block]:
             rows.append([short(view.readable(modality)), *(number(v) for v in values)])
     if rows:
         titles = {"train": "Training samples", "validation": "Validation", "test": "Held out"}
-        return [Table("Explained variance (R²) of each modality; 1 is perfect, 0 is the mean",
-                      ["Modality", *(titles[p] for p in used)], rows)]
+        return [
+            Table(
+                "Explained variance (R²) of each modality; 1 is perfect, 0 is the mean",
+                ["Modality", *(titles[p] for p in used)],
+                rows,
+            )
+        ]
     for modality in reproduced(tree):
         data = tree[f"reconstruction/{modality}"].to_dataset().transpose("sample", ...)
         value = statistics.r_squared(*(data[n].values.astype(float) for n in ("observed", "mean")))
@@ -143,12 +182,17 @@ def crossmodal_section(tree: xr.DataTree) -> Section:
     for modality in reproduced(tree, "crossmodal")[:MOST_MODALITIES]:
         blocks += [Heading(view.readable(modality)), _examples(tree, modality, "crossmodal")]
     if not blocks:
-        text = ("This run measured no prediction of one modality from another. "
-                "`pima-physics predict RUN DATA.nc --given MODALITY --output OUT.nc` makes one.")
+        text = (
+            "This run measured no prediction of one modality from another. "
+            "`pima-physics predict RUN DATA.nc --given MODALITY --output OUT.nc` makes one."
+        )
         blocks.append(Paragraph(text))
     if other:
-        blocks.append(Details("Other measures", [
-            Table("Other measures of the run", ["Measure", "Value"], other)]))
+        blocks.append(
+            Details(
+                "Other measures", [Table("Other measures of the run", ["Measure", "Value"], other)]
+            )
+        )
     return Section("crossmodal", title, blocks)
 
 
@@ -167,8 +211,9 @@ def coverage_rows(tree: xr.DataTree, *, held_out: bool) -> list[tuple[str, np.nd
         data = tree[f"reconstruction/{modality}"].to_dataset().transpose("sample", ...)
         chosen = view.held_out_in(tree, data) if held_out else None
         picked = slice(None) if chosen is None else chosen
-        observed, mean, std = (data[n].values.astype(float)[picked]
-                               for n in ("observed", "mean", "std"))
+        observed, mean, std = (
+            data[n].values.astype(float)[picked] for n in ("observed", "mean", "std")
+        )
         rows.append((modality, statistics.coverage(observed, mean, std, (0.5, 0.9, 0.95))))
     return rows
 
@@ -187,24 +232,41 @@ def calibration_section(tree: xr.DataTree) -> Section:
     """Whether stated uncertainty matches the errors made."""
     title = "Whether the stated uncertainty is right"
     if not reproduced(tree):
-        text = "This run stored no reconstructions with their spread, so its uncertainty cannot " \
-               "be checked here."
+        text = (
+            "This run stored no reconstructions with their spread, so its uncertainty cannot "
+            "be checked here."
+        )
         return Section("calibration", title, [Paragraph(text)])
     judged = judged_samples(tree)
-    basis = f"{counted(judged, 'held-out sample')}" if judged else \
-        "all stored samples, training samples included, so this is the easy case"
+    basis = (
+        f"{counted(judged, 'held-out sample')}"
+        if judged
+        else "all stored samples, training samples included, so this is the easy case"
+    )
     rows = coverage_rows(tree, held_out=judged > 0)
     table = Table(
         "Share of observed values inside the model's intervals",
         ["Modality", "50 % interval", "90 % interval", "95 % interval"],
-        [[short(view.readable(m)), *(percent(v) for v in values)] for m, values in rows])
-    figure = Figure([panel(
-        plots.plot_calibration, tree, reproduced(tree)[:8], key="calibration", held_out=judged > 0,
-        alt="Observed share of values inside predicted intervals against the nominal share. "
-            + " ".join(f"{short(view.readable(m))}: {percent(v[1])} inside the 90 % interval."
-                       for m, v in rows))],
+        [[short(view.readable(m)), *(percent(v) for v in values)] for m, values in rows],
+    )
+    figure = Figure(
+        [
+            panel(
+                plots.plot_calibration,
+                tree,
+                reproduced(tree)[:8],
+                key="calibration",
+                held_out=judged > 0,
+                alt="Observed share of values inside predicted intervals against the nominal share. "
+                + " ".join(
+                    f"{short(view.readable(m))}: {percent(v[1])} inside the 90 % interval."
+                    for m, v in rows
+                ),
+            )
+        ],
         "Observed against nominal share, one line per modality. Look for the dotted diagonal: "
-        "below it the model is too sure of itself, above it too cautious.")
+        "below it the model is too sure of itself, above it too cautious.",
+    )
     blocks: list[Block] = [Paragraph(f"Counted over {basis}."), table, figure]
     blocks += _verdict(rows)
     return Section("calibration", title, blocks)
@@ -214,8 +276,10 @@ def _verdict(rows: list[tuple[str, np.ndarray]]) -> list[Block]:
     sure = [short(view.readable(m)) for m, v in rows if v[1] < 0.9 - SHORTFALL]
     if not sure:
         return []
-    text = f"{', '.join(sure)}: clearly fewer than 90 % of the values lie inside the 90 % " \
-           "interval. Read the stated errors of this modality as too small."
+    text = (
+        f"{', '.join(sure)}: clearly fewer than 90 % of the values lie inside the 90 % "
+        "interval. Read the stated errors of this modality as too small."
+    )
     return [Note("Too sure", text, "caution")]
 
 
@@ -224,19 +288,40 @@ def history_section(tree: xr.DataTree) -> Section:
     title, history = "How the training went", view.dataset(tree, "history")
     if history is None:
         return Section("training", title, [Paragraph("This run stored no training history.")])
-    panels: list[Panel] = [panel(
-        plots.plot_history, tree, key="history", title="evidence lower bound (ELBO)",
-        alt="Evidence lower bound by epoch on training and validation samples.")]
-    terms = [str(n) for n in history.data_vars
-             if str(n) not in ("elbo", "validation_elbo", "phase") and history[n].dims == ("epoch",)
-             and history[n].dtype.kind in "if" and view.unit_of(history[n]) == ""]
+    panels: list[Panel] = [
+        panel(
+            plots.plot_history,
+            tree,
+            key="history",
+            title="evidence lower bound (ELBO)",
+            alt="Evidence lower bound by epoch on training and validation samples.",
+        )
+    ]
+    terms = [
+        str(n)
+        for n in history.data_vars
+        if str(n) not in ("elbo", "validation_elbo", "phase")
+        and history[n].dims == ("epoch",)
+        and history[n].dtype.kind in "if"
+        and view.unit_of(history[n]) == ""
+    ]
     held = [t for t in terms if t.startswith("reconstruction")]
     rest = [t for t in ("prior", "entropy") if t in terms]
     for key, names in (("reconstruction terms", held), ("prior and entropy", rest)):
         if names:
-            panels.append(panel(plots.plot_history, tree, terms=names[:8], key=f"history-{key}",
-                                alt=f"{key} of the bound by epoch.", title=key))
-    caption = ("The bound that training maximises, and its parts. Look for curves that are flat "
-               "at the end (training is done) and for a validation curve that stays close to the "
-               "training curve; one that falls away means overfitting. Dashed lines mark phases.")
+            panels.append(
+                panel(
+                    plots.plot_history,
+                    tree,
+                    terms=names[:8],
+                    key=f"history-{key}",
+                    alt=f"{key} of the bound by epoch.",
+                    title=key,
+                )
+            )
+    caption = (
+        "The bound that training maximises, and its parts. Look for curves that are flat "
+        "at the end (training is done) and for a validation curve that stays close to the "
+        "training curve; one that falls away means overfitting. Dashed lines mark phases."
+    )
     return Section("training", title, [Figure(panels, caption)])

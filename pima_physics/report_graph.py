@@ -39,7 +39,9 @@ def draw_graph(tree: xr.DataTree, supported: Mapping[str, bool]) -> Panel:
     return Panel(
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" '
         f'class="graph" role="img" aria-label="{safe(describe(names, edges))}">'
-        + "".join(shapes) + "</svg>")
+        + "".join(shapes)
+        + "</svg>"
+    )
 
 
 def describe(names: tuple[str, ...], edges: tuple[graphs.Edge, ...]) -> str:
@@ -83,8 +85,10 @@ def _edge(edge: graphs.Edge, places: Mapping[str, np.ndarray]) -> str:
     across, head = np.array([-along[1], along[0]]), 9 + stroke
     neck = tip - along * head * 0.9 if directed else tip
     kind = f"edge {edge.status}"
-    line = (f'<line class="{kind}" x1="{tail[0]:.1f}" y1="{tail[1]:.1f}" x2="{neck[0]:.1f}" '
-            f'y2="{neck[1]:.1f}" stroke-width="{stroke:.1f}"/>')
+    line = (
+        f'<line class="{kind}" x1="{tail[0]:.1f}" y1="{tail[1]:.1f}" x2="{neck[0]:.1f}" '
+        f'y2="{neck[1]:.1f}" stroke-width="{stroke:.1f}"/>'
+    )
     if not directed:
         return line
     base = tip - along * head
@@ -102,8 +106,10 @@ def _label(edge: graphs.Edge, places: Mapping[str, np.ndarray]) -> str:
     x, y = start + 0.42 * (end - start)
     text = safe(probability(edge.adjacent))
     wide = 8.5 * len(probability(edge.adjacent)) + 8
-    return (f'<rect class="plate" x="{x - wide / 2:.1f}" y="{y - 11:.1f}" width="{wide:.1f}" '
-            f'height="22" rx="5"/><text x="{x:.1f}" y="{y + 5:.1f}" class="number">{text}</text>')
+    return (
+        f'<rect class="plate" x="{x - wide / 2:.1f}" y="{y - 11:.1f}" width="{wide:.1f}" '
+        f'height="22" rx="5"/><text x="{x:.1f}" y="{y + 5:.1f}" class="number">{text}</text>'
+    )
 
 
 def _node(name: str, place: np.ndarray, outcomes: int | None, supported: bool | None) -> str:
@@ -119,30 +125,47 @@ def _node(name: str, place: np.ndarray, outcomes: int | None, supported: bool | 
         f'<g><title>{title}</title><rect class="{kind}" x="{x - wide / 2:.1f}" '
         f'y="{y - BOX_HEIGHT / 2:.1f}" width="{wide:.1f}" height="{BOX_HEIGHT:.0f}" rx="10"/>'
         f'<text x="{x:.1f}" y="{text_y:.1f}" class="name">{safe(short(view.readable(name), 16))}'
-        f'</text>'
-        + "".join(f'<text x="{x:.1f}" y="{y + 14:.1f}" class="small">{safe(line)}</text>'
-                  for line in below)
-        + "</g>")
+        f"</text>"
+        + "".join(
+            f'<text x="{x:.1f}" y="{y + 14:.1f}" class="small">{safe(line)}</text>'
+            for line in below
+        )
+        + "</g>"
+    )
 
 
 def legend() -> Panel:
     """What lines and outlines of the graph mean."""
     rows = (
-        ('<line class="edge directed" x1="4" y1="14" x2="44" y2="14" stroke-width="5"/>'
-         '<polygon class="arrow" points="58,14 43,6 43,22"/>', "direction determined"),
-        ('<line class="edge undirected" x1="4" y1="14" x2="58" y2="14" stroke-width="5"/>',
-         "joined, direction open"),
-        ('<line class="edge uncertain" x1="4" y1="14" x2="58" y2="14" stroke-width="3"/>',
-         "probably not joined"),
-        ('<rect class="node doubtful" x="8" y="4" width="46" height="20" rx="6"/>',
-         "feature not supported"),
+        (
+            '<line class="edge directed" x1="4" y1="14" x2="44" y2="14" stroke-width="5"/>'
+            '<polygon class="arrow" points="58,14 43,6 43,22"/>',
+            "direction determined",
+        ),
+        (
+            '<line class="edge undirected" x1="4" y1="14" x2="58" y2="14" stroke-width="5"/>',
+            "joined, direction open",
+        ),
+        (
+            '<line class="edge uncertain" x1="4" y1="14" x2="58" y2="14" stroke-width="3"/>',
+            "probably not joined",
+        ),
+        (
+            '<rect class="node doubtful" x="8" y="4" width="46" height="20" rx="6"/>',
+            "feature not supported",
+        ),
     )
     places = ((0, 0), (200, 0), (0, 32), (200, 32))
     drawn = "".join(
         f'<g transform="translate({x} {y})">{shape}<text x="66" y="19" class="small left">'
-        f'{safe(text)}</text></g>'
-        for (shape, text), (x, y) in zip(rows, places, strict=True))
-    words = "Legend. Arrow: direction determined. Plain line: joined, direction open. " \
-            "Dotted line: probably not joined, but not excluded. Dashed box: feature not supported."
-    return Panel(f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 400 64" '
-                 f'class="graph" role="img" aria-label="{safe(words)}">{drawn}</svg>')
+        f"{safe(text)}</text></g>"
+        for (shape, text), (x, y) in zip(rows, places, strict=True)
+    )
+    words = (
+        "Legend. Arrow: direction determined. Plain line: joined, direction open. "
+        "Dotted line: probably not joined, but not excluded. Dashed box: feature not supported."
+    )
+    return Panel(
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 400 64" '
+        f'class="graph" role="img" aria-label="{safe(words)}">{drawn}</svg>'
+    )

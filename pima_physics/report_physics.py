@@ -33,8 +33,10 @@ def physics_section(tree: xr.DataTree) -> Section:
     """Parameters by feature outcome and by component, with units and errors."""
     title, found = "Physical parameters", view.children(tree, "parameters")
     if not found:
-        text = ("No modality of this run was explained by a simulator, so there are no physical "
-                "parameters. A physics decoder (`decoder: {physics: …}`) would give some.")
+        text = (
+            "No modality of this run was explained by a simulator, so there are no physical "
+            "parameters. A physics decoder (`decoder: {physics: …}`) would give some."
+        )
         return Section("parameters", title, [Paragraph(text)])
     blocks: list[Block] = []
     for modality in found:
@@ -47,13 +49,22 @@ def _modality(tree: xr.DataTree, modality: str) -> list[Block]:
     panels = []
     for position, name in enumerate(names):
         words = short(view.readable(name), 40)
-        panels.append(panel(
-            plots.plot_parameters, tree, modality, parameter=name,
-            key=f"parameters-{modality}-{position}", title=words,
-            alt=f"{words} by outcome: " + trend(tree, modality, name)))
-    caption = ("Small points are samples, large points the mean of an outcome with two standard "
-               "errors, for the feature that goes with most of the parameter's variance. Look for "
-               "means further apart than their errors and for groups that do not overlap.")
+        panels.append(
+            panel(
+                plots.plot_parameters,
+                tree,
+                modality,
+                parameter=name,
+                key=f"parameters-{modality}-{position}",
+                title=words,
+                alt=f"{words} by outcome: " + trend(tree, modality, name),
+            )
+        )
+    caption = (
+        "Small points are samples, large points the mean of an outcome with two standard "
+        "errors, for the feature that goes with most of the parameter's variance. Look for "
+        "means further apart than their errors and for groups that do not overlap."
+    )
     blocks: list[Block] = [Figure(panels, caption)]
     blocks += _bound_notes(tree, modality, names)
     blocks += _share_table(tree, modality, names)
@@ -71,9 +82,7 @@ def leading_node(tree: xr.DataTree, modality: str, name: str) -> tuple[str, floa
     return best, shares[best]
 
 
-def _groups(
-    tree: xr.DataTree, modality: str, name: str, node: str
-) -> tuple[statistics.Group, ...]:
+def _groups(tree: xr.DataTree, modality: str, name: str, node: str) -> tuple[statistics.Group, ...]:
     path = f"parameters/{modality}"
     values, std = view.variable(tree, path, name), view.variable(tree, path, f"{name}_std")
     outcomes = view.assigned_outcomes(tree, node)
@@ -97,12 +106,16 @@ def trend(tree: xr.DataTree, modality: str, name: str) -> str:
     node = short(view.readable(leading[0]), 40)
     gap, error = high.mean - low.mean, float(np.hypot(low.error, high.error))
     if not gap > 3 * error:  # also where the error is not known
-        return f"does not differ clearly between the outcomes of {node} " \
-               f"(largest difference {with_error(gap, error, unit)})."
+        return (
+            f"does not differ clearly between the outcomes of {node} "
+            f"(largest difference {with_error(gap, error, unit)})."
+        )
     order = " < ".join(str(g.outcome) for g in ordered)
-    return (f"rises from {with_error(low.mean, low.error, unit)} at {node} {low.outcome} to "
-            f"{with_error(high.mean, high.error, unit)} at {node} {high.outcome} "
-            f"(outcomes by value: {order}; {percent(leading[1])} of its variance).")
+    return (
+        f"rises from {with_error(low.mean, low.error, unit)} at {node} {low.outcome} to "
+        f"{with_error(high.mean, high.error, unit)} at {node} {high.outcome} "
+        f"(outcomes by value: {order}; {percent(leading[1])} of its variance)."
+    )
 
 
 def _unit(tree: xr.DataTree, modality: str, name: str) -> str:
@@ -133,12 +146,16 @@ def _bound_notes(tree: xr.DataTree, modality: str, names: tuple[str, ...]) -> li
         margin = NEAR * width
         at = float(((values <= low + margin) | (values >= high - margin)).mean())
         if at > FEW:
-            stuck.append(f"{short(view.readable(name), 40)} ({percent(at)} of the samples, bounds "
-                         f"{number(low)} to {number(high)} {_unit(tree, modality, name)})")
+            stuck.append(
+                f"{short(view.readable(name), 40)} ({percent(at)} of the samples, bounds "
+                f"{number(low)} to {number(high)} {_unit(tree, modality, name)})"
+            )
     if not stuck:
         return []
-    text = f"{joined(stuck)}. Values at a bound are not estimates: widen the bounds or question " \
-           "the simulator."
+    text = (
+        f"{joined(stuck)}. Values at a bound are not estimates: widen the bounds or question "
+        "the simulator."
+    )
     return [Note("Parameters at their bounds", text, "caution")]
 
 
@@ -165,8 +182,15 @@ def _outcome_table(tree: xr.DataTree, modality: str, names: tuple[str, ...]) -> 
             continue
         for group in _groups(tree, modality, name, leading[0]):
             where = f"{short(view.readable(leading[0]), 40)} = {group.outcome}"
-            rows.append([_heading(tree, modality, name), where, str(group.count),
-                         with_error(group.mean, group.error), number(group.spread)])
+            rows.append(
+                [
+                    _heading(tree, modality, name),
+                    where,
+                    str(group.count),
+                    with_error(group.mean, group.error),
+                    number(group.spread),
+                ]
+            )
     columns = ["Parameter", "Outcome", "Samples", "Mean ± standard error", "Spread (std)"]
     caption = "Parameters by outcome of the feature that goes with most of their variance"
     return [Table(caption, columns, rows)] if rows else []
@@ -189,8 +213,9 @@ def _component_table(tree: xr.DataTree, modality: str, names: tuple[str, ...]) -
             cells.append(with_error(value, float("nan") if error is None else float(error[k])))
         rows.append([*first[k], *cells])
     heads = ["Component", "Weight"][: len(first[0])]
-    table = Table("Parameters by component (joint outcome), with their errors",
-                  [*heads, *columns], rows)
+    table = Table(
+        "Parameters by component (joint outcome), with their errors", [*heads, *columns], rows
+    )
     blocks: list[Block] = [table]
     if group.sizes["component"] > size:
         blocks.append(Paragraph(f"Only the first {size} components are listed."))
@@ -205,8 +230,10 @@ def _component_names(tree: xr.DataTree, group: xr.Dataset, size: int) -> list[li
     if outcome is not None and outcome.sizes["component"] == group.sizes["component"]:
         nodes = [short(view.readable(n), 24) for n in view.labels(outcome, "node")]
         table = outcome.transpose("component", "node").values
-        names = [", ".join(f"{n} {int(o)}" for n, o in zip(nodes, row, strict=True))
-                 for row in table[:size]]
+        names = [
+            ", ".join(f"{n} {int(o)}" for n, o in zip(nodes, row, strict=True))
+            for row in table[:size]
+        ]
     if weight is not None and weight.size == group.sizes["component"]:
         return [[n, percent(float(w))] for n, w in zip(names, weight.values[:size], strict=True)]
     return [[n] for n in names]

@@ -22,8 +22,10 @@ MOST_ITEMS = 8
 
 def sample_count(tree: xr.DataTree) -> int | None:
     """Number of samples, from whichever group has the dimension."""
-    paths = ["posterior", *(f"{g}/{m}" for g in ("reconstruction", "parameters")
-                            for m in view.children(tree, g))]
+    paths = [
+        "posterior",
+        *(f"{g}/{m}" for g in ("reconstruction", "parameters") for m in view.children(tree, g)),
+    ]
     for path in paths:
         group = view.dataset(tree, path)
         if group is not None and "sample" in group.sizes:
@@ -47,8 +49,9 @@ def key_facts(tree: xr.DataTree) -> list[tuple[str, str]]:
         joined_pairs = [e for e in graphs.edges(tree) if e.status != "uncertain"]
         arrows = sum(e.status == "directed" for e in joined_pairs)
         facts.append(("edges with a direction", f"{arrows} of {len(joined_pairs)}"))
-    parameters = sum(len(numbers.parameter_names(tree, m))
-                     for m in view.children(tree, "parameters"))
+    parameters = sum(
+        len(numbers.parameter_names(tree, m)) for m in view.children(tree, "parameters")
+    )
     if parameters:
         facts.append(("physical parameter" + "s" * (parameters > 1), str(parameters)))
     return facts
@@ -75,9 +78,11 @@ def _opening(tree: xr.DataTree) -> str:
         kinds = joined([short(view.readable(m), 40) for m in modalities[:MOST_ITEMS]])
         what += f" of {counted(len(modalities), 'modality', 'modalities')} ({kinds})"
     sought = counted(len(names), "categorical feature") if names else "no categorical features"
-    return f"This run describes {what} by {sought}: properties that every sample has in one of " \
-           "a few outcomes, shared by all modalities, with a graph of how they depend on each " \
-           "other."
+    return (
+        f"This run describes {what} by {sought}: properties that every sample has in one of "
+        "a few outcomes, shared by all modalities, with a graph of how they depend on each "
+        "other."
+    )
 
 
 def _feature_items(tree: xr.DataTree) -> list[tuple[str, str]]:
@@ -89,16 +94,21 @@ def _feature_items(tree: xr.DataTree) -> list[tuple[str, str]]:
         parts: list[str] = []
         if known:
             best = max(known, key=lambda m: known[m])
-            parts.append(f"goes with {percent(known[best])} of the variance of "
-                         f"{short(view.readable(best), 40)}")
+            parts.append(
+                f"goes with {percent(known[best])} of the variance of "
+                f"{short(view.readable(best), 40)}"
+            )
             parts += _borrowed(own, best, name, known[best])
             low = [short(view.readable(m), 40) for m, s in known.items() if s < 0.02 and m != best]
             if low:
                 parts.append(f"and hardly with {joined(low)}")
         frequencies = features.outcome_shares(tree, name)
         text = " ".join(parts)
-        verdict = {True: "supported by the evidence", False: "not supported by the evidence",
-                   None: ""}[judged.get(name)]
+        verdict = {
+            True: "supported by the evidence",
+            False: "not supported by the evidence",
+            None: "",
+        }[judged.get(name)]
         outcomes = f"outcomes {frequencies}" if frequencies else ""
         said = "; ".join(part for part in (verdict, text, outcomes) if part)
         items.append((short(view.readable(name), 60) + ":", (said or "no summary stored") + "."))
@@ -128,10 +138,13 @@ def _graph_items(tree: xr.DataTree) -> list[tuple[str, str]]:
 
 
 def _physics_items(tree: xr.DataTree) -> list[tuple[str, str]]:
-    pairs = [(m, p) for m in view.children(tree, "parameters")
-             for p in numbers.parameter_names(tree, m)]
-    items = [(short(view.readable(p), 60) + ":", physics.trend(tree, m, p))
-             for m, p in pairs[:MOST_ITEMS]]
+    pairs = [
+        (m, p) for m in view.children(tree, "parameters") for p in numbers.parameter_names(tree, m)
+    ]
+    items = [
+        (short(view.readable(p), 60) + ":", physics.trend(tree, m, p))
+        for m, p in pairs[:MOST_ITEMS]
+    ]
     return items or [("Physics:", "no simulator was used, so there are no physical parameters.")]
 
 
@@ -149,25 +162,47 @@ def _caveats(tree: xr.DataTree) -> list[tuple[str, str]]:
     judged = evidence.supported(tree)
     weak = [short(view.readable(n), 40) for n, yes in judged.items() if not yes]
     items = [
-        ("Numbers are only labels.",
-         "Any renumbering of outcomes, and any exchange of features that play the same role, fits "
-         "equally well. A feature is named by what it changes, not by its number."),
-        ("Directions need more than observation.",
-         "Graphs with the same independences cannot be told apart from observations alone "
-         "(Markov equivalence). Only arrowheads that all of them share are drawn; everything "
-         "else about direction is open."),
-        ("Association is not effect.",
-         "Means by outcome compare samples as they were observed. What would happen after an "
-         "intervention is another question; `pima-physics intervene` answers it under the graph."),
+        (
+            "Numbers are only labels.",
+            "Any renumbering of outcomes, and any exchange of features that play the same role, fits "
+            "equally well. A feature is named by what it changes, not by its number.",
+        ),
+        (
+            "Directions need more than observation.",
+            "Graphs with the same independences cannot be told apart from observations alone "
+            "(Markov equivalence). Only arrowheads that all of them share are drawn; everything "
+            "else about direction is open.",
+        ),
+        (
+            "Association is not effect.",
+            "Means by outcome compare samples as they were observed. What would happen after an "
+            "intervention is another question; `pima-physics intervene` answers it under the graph.",
+        ),
     ]
     if weak:
         what = "it" if len(weak) == 1 else "them"
-        items.insert(0, ("Do not interpret " + joined(weak) + ".",
-                         f"The evidence does not set {what} apart from chance."))
+        items.insert(
+            0,
+            (
+                "Do not interpret " + joined(weak) + ".",
+                f"The evidence does not set {what} apart from chance.",
+            ),
+        )
     elif not judged and view.nodes(tree):
-        items.insert(0, ("Evidence unknown.", "The run did not store whether its features are "
-                                              "supported by evidence; treat them as hypotheses."))
+        items.insert(
+            0,
+            (
+                "Evidence unknown.",
+                "The run did not store whether its features are "
+                "supported by evidence; treat them as hypotheses.",
+            ),
+        )
     if not fit.judged_samples(tree) and fit.reproduced(tree):
-        items.append(("Reconstructions flatter.", "They were made for samples the model was "
-                                                  "given; held-out figures are the fair ones."))
+        items.append(
+            (
+                "Reconstructions flatter.",
+                "They were made for samples the model was "
+                "given; held-out figures are the fair ones.",
+            )
+        )
     return items

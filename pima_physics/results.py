@@ -177,13 +177,9 @@ class FitResult:
         """
         check_action(self.bayes_net, do)
         data = prepare_new(self.network, dataset, self.sample_dim)
-        return counterfactual_tree(
-            self.network, self.bayes_net, data, do, draws=draws, seed=seed
-        )
+        return counterfactual_tree(self.network, self.bayes_net, data, do, draws=draws, seed=seed)
 
-    def effect(
-        self, node: str, quantity: str, *, reference: int = 0, seed: int = 0
-    ) -> xr.Dataset:
+    def effect(self, node: str, quantity: str, *, reference: int = 0, seed: int = 0) -> xr.Dataset:
         """Average causal effect of a node on a physical parameter or an observable.
 
         Parameters
@@ -291,6 +287,4 @@ def load(
     """
     stored = results_store.load(run_dir, simulators)
     network = stored.network.to(torch.device(device))
-    return FitResult(
-        network, stored.bayes_net, stored.table_counts, stored.tree, stored.sample_dim
-    )
+    return FitResult(network, stored.bayes_net, stored.table_counts, stored.tree, stored.sample_dim)

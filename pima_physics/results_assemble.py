@@ -10,7 +10,7 @@ import xarray as xr
 
 from pima_physics.dataset import Data, Split
 from pima_physics.discovery import Discovery
-from pima_physics.inference import infer
+from pima_physics.inference import anchored, infer
 from pima_physics.model import Network
 from pima_physics.results_checks import caveats, metrics_group
 from pima_physics.results_crossmodal import crossmodal
@@ -48,15 +48,17 @@ def build_tree(
     dag, labels = network.model.dag, data.sample_labels
     posterior = infer(network, data)
     # Sums of float32 responsibilities are off by 1e-6.
-    weight = posterior.responsibility
-    posterior = replace(posterior, responsibility=weight / weight.sum(1, keepdims=True))
+    own = posterior.responsibility / posterior.responsibility.sum(1, keepdims=True)
+    informed = own.copy()
+    informed[parts.train] = anchored(own[parts.train], discovery.responsibility)
+    posterior = replace(posterior, responsibility=informed)
     intervened = None if data.intervened is None else data.intervened.cpu().numpy()[parts.train]
     graph = learn_graph(network, posterior.responsibility[parts.train], intervened)
     groups = {
         "posterior": posterior_group(posterior, dag, labels, parts),
         "graph": graph_group(graph),
         "components": components_group(network, posterior.responsibility),
-        "discovery": discovery_group(discovery, posterior.responsibility[parts.train], dag),
+        "discovery": discovery_group(discovery, own[parts.train], dag),
         "history": history_group(history),
     }
     estimates = estimate(network, data, parts, posterior)

@@ -77,9 +77,7 @@ def counterfactual_tree(
             declared = simulator.parameters[key]
             variables[key] = (sample, mean, attributes(declared))
             variables[f"{key}_std"] = (sample, std, error_attributes(declared))
-        groups[f"parameters/{safe(name)}"] = xr.Dataset(
-            variables, coords={sample: factual[sample]}
-        )
+        groups[f"parameters/{safe(name)}"] = xr.Dataset(variables, coords={sample: factual[sample]})
     root = xr.Dataset(
         attrs={
             "title": f"Counterfactual: {described(chosen)}",

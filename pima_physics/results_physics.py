@@ -156,9 +156,7 @@ def _by_component(
     std = np.sqrt(np.maximum(second - mean**2, 0.0))
     present = data.modalities[name].present.cpu().numpy()
     refined = np.full(data.size, not notes)
-    return Estimates(
-        law.free, mean, std, component, error, present, refined, notes, shared=True
-    )
+    return Estimates(law.free, mean, std, component, error, present, refined, notes, shared=True)
 
 
 def discrepancy_share(network: Network, data: Data, posterior: Posterior) -> dict[str, float]:

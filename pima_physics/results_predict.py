@@ -136,9 +136,7 @@ def prediction(
     """All modalities and the posterior given some of them, as a tree."""
     network.eval()
     infos = [m.info for m in data.modalities.values()]
-    found = predict(
-        network, data, given, draws=draws, seed=seed, chunk=predict_chunk(infos, draws)
-    )
+    found = predict(network, data, given, draws=draws, seed=seed, chunk=predict_chunk(infos, draws))
     groups = {"posterior": new_posterior_group(network, data, given)}
     for name, modality in data.modalities.items():
         arrays = in_units(modality.info, found[name])

@@ -73,9 +73,7 @@ def curves(decoder: PhysicsDecoder | ComponentPhysics, part: ModalityData, z: Te
     return Curves(double(decoder.law), values, part.mask.double().flatten(1), grid)
 
 
-def refine_samples(
-    data: Curves, start: Tensor, train: Tensor, likelihood: Likelihood
-) -> Refined:
+def refine_samples(data: Curves, start: Tensor, train: Tensor, likelihood: Likelihood) -> Refined:
     """Polish all samples, with the noise that the law itself leaves.
 
     The likelihood's noise contains what the network fails to infer, and its estimates are drawn
@@ -105,9 +103,7 @@ def refine_samples(
     return _finish(_reweighted(data, found.raw, robust), found, noise, prior)
 
 
-def _finish(
-    data: Curves, found: Refined, noise: float, prior: tuple[Tensor, Tensor]
-) -> Refined:
+def _finish(data: Curves, found: Refined, noise: float, prior: tuple[Tensor, Tensor]) -> Refined:
     """More iterations for samples that still creep along a curved valley."""
     settled = found.converged | (_decrement(data, found, noise, prior) < CLOSE)
     if not bool(settled.all()) and not isinstance(data.law.simulator, ODE):
@@ -122,9 +118,7 @@ def _finish(
     return replace(found, converged=settled)
 
 
-def _decrement(
-    data: Curves, found: Refined, noise: float, prior: tuple[Tensor, Tensor]
-) -> Tensor:
+def _decrement(data: Curves, found: Refined, noise: float, prior: tuple[Tensor, Tensor]) -> Tensor:
     r"""Squared distance from the optimum in standard errors, :math:`g^\top H^{-1} g`."""
     parts = []
     for where in slices(len(found.raw), data.values.shape[1]):

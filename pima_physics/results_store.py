@@ -158,9 +158,7 @@ def _modality_from(name: str, record: Mapping[str, Any], law: Simulator | None) 
     return Physics(law.replace(**changes), **keys)
 
 
-def load(
-    run_dir: str | Path, simulators: Mapping[str, Simulator] | None = None
-) -> Stored:
+def load(run_dir: str | Path, simulators: Mapping[str, Simulator] | None = None) -> Stored:
     """Read a run folder.
 
     Raises

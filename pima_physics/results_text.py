@@ -183,4 +183,3 @@ def _warnings(tree: xr.DataTree) -> Iterator[str]:
     if found:
         yield "\nWarnings"
         yield from (f"  - {text}" for text in found)
-

@@ -12,12 +12,14 @@ import torch
 from pima_physics.calibrate import Calibration, calibrate
 from pima_physics.dataset import Data
 from pima_physics.discovery import Discovery, discover
+from pima_physics.elbo import ANCHOR
 from pima_physics.inference import infer
 from pima_physics.mixture import Statistics
 from pima_physics.model import PIMA, Network
 from pima_physics.representations import representations
 from pima_physics.schedule_epoch import Free, Start, Task, run_epoch
 from pima_physics.trainer import update_graph
+from pima_physics.trainer_failures import lowest_bound
 from pima_physics.trainer_loop import EpochRecord, Options, restore, snapshot, start
 
 # Shares of the epochs: warm-up with the unit prior, then held targets; the rest is free.
@@ -31,8 +33,6 @@ CHECK_EVERY = 5
 # A node whose outcomes agree this much less with the discovered ones than after the held phase
 # is being traded for another feature.
 LOST = 0.1
-# Weight of the discovered outcomes as evidence in the free phase.
-ANCHOR = 1.0
 # Sharpest edges at the end; at 0.2 an edge strength is within 1 % of 0 or 1.
 COLDEST = 0.2
 
@@ -90,6 +90,7 @@ def run(
     device = next(iter(task.train.modalities.values())).values.device
     network = model.build(infos, seed=seed).to(device, dtype)
     now = Start(start(network, options, seed=seed, epochs=epochs))
+    now.loop.floor = lowest_bound(network, task.train)
     phases = Phases.of(epochs)
     if "state" in kept:
         restore(now.loop, kept["state"]["loop"])
@@ -132,6 +133,7 @@ def _discover(now: Start, task: Task, fits: Mapping[str, Calibration]) -> Discov
             seed=now.loop.seed,
             labels=train.labels,
             intervened=train.intervened,
+            data=train,
         )
     network.eval()
     with torch.no_grad():

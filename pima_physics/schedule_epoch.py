@@ -73,9 +73,10 @@ class Start:
 
     def alarms(self) -> tuple[str, ...]:
         """What the user should know of the way here."""
-        epochs = ", ".join(map(str, self.loop.halved))
-        text = f"the learning rate was halved in epoch {epochs}, where the bound was not finite"
-        return (text,) if epochs else ()
+        halved = self.loop.halved
+        epochs = ", ".join(map(str, dict.fromkeys(halved)))
+        text = f"the learning rate was halved {len(halved)} times, as the bound diverged in epoch"
+        return (f"{text} {epochs}",) if halved else ()
 
 
 def run_epoch(

@@ -103,7 +103,7 @@ def _step(
             network,
             batch,
             generator=loop.generator,
-            align=len(network.names) > 1,
+            align=network.sees_parts,
             targets=targets,
             unit_prior=unit_prior,
             surrogates=surrogates,

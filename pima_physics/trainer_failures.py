@@ -10,11 +10,31 @@ import torch
 from pima_physics.dataset import Data
 from pima_physics.elbo import ELBO
 from pima_physics.errors import SolveError, TrainingError
+from pima_physics.model import Network
 from pima_physics.trainer_loop import Loop
+
+# Fits of noisy data start within a factor of ten of a zero output and get better.
+ABSURD = 1e6
 
 
 class DivergedError(TrainingError):
-    """The bound is not finite; from the state before the epoch, a smaller rate may do."""
+    """The bound is not finite or ran away; before that epoch a smaller rate may help."""
+
+
+@torch.no_grad()
+def lowest_bound(network: Network, data: Data) -> float:
+    """A bound this low is no bad fit but one that has run away.
+
+    It is `ABSURD` times worse than that of decoders that put out zero (the mean of standardised
+    data) with the noise of a new network.
+    """
+    part, worst = data.take(slice(0, 1024)), 1.0
+    for name, likelihood in zip(network.names, network.likelihoods, strict=True):
+        modality = part.modalities[name]
+        zero = torch.zeros_like(modality.values)
+        log_prob = likelihood.log_prob(zero, modality.values, modality.mask)  # type: ignore[operator]
+        worst += abs(float(log_prob.mean()))
+    return -ABSURD * worst
 
 
 def check_epoch(loop: Loop, bound: float, phase: str, steps: int) -> None:
@@ -26,6 +46,8 @@ def check_epoch(loop: Loop, bound: float, phase: str, steps: int) -> None:
     if bad or not math.isfinite(bound):
         named = ", ".join(bad[:5]) or "none"
         raise DivergedError(f"the bound is not finite {where}; parameters not finite: {named}")
+    if bound < loop.floor:
+        raise DivergedError(f"the bound ran away to {bound:.3g} nats per sample {where}")
     if loop.skipped == steps:
         raise DivergedError(f"no batch had a finite gradient {where}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -65,6 +66,8 @@ class Loop:
         Epochs in which the learning rate was halved.
     good : dict, optional
         State before the epoch under way.
+    floor : float
+        A lower bound than this means that training has diverged.
     """
 
     network: Network
@@ -82,6 +85,7 @@ class Loop:
     typical_norm: Tensor | None = None
     history: list[EpochRecord] = field(default_factory=list)
     good: dict[str, Any] | None = None
+    floor: float = -math.inf
 
     @property
     def careful(self) -> bool:

@@ -48,6 +48,7 @@ def prepare_fit(
             fix="set sample_dim to the right name",
         )
     size = dataset.sizes[sample_dim]
+    parts = split(size, validation=validation, test=test, seed=seed)
     if model.dag.components > size:
         raise DataError(
             "more components than samples",
@@ -55,7 +56,6 @@ def prepare_fit(
             expected="at least as many samples as joint outcomes of the nodes",
             fix="use fewer nodes or outcomes, or more data",
         )
-    parts = split(size, validation=validation, test=test, seed=seed)
     data = prepare(
         dataset,
         [modality.request(name) for name, modality in model.modalities.items()],

@@ -41,8 +41,11 @@ def _posterior(
             "node_probability": (("sample", "node", "outcome"), probability, PLAIN),
             "split": ("sample", split, PLAIN | {"flag_meanings": "train validation test"}),
         },
-        coords={"node": _node_coordinate(nodes, counts), "sample": np.arange(samples),
-                "outcome": np.arange(width)},
+        coords={
+            "node": _node_coordinate(nodes, counts),
+            "sample": np.arange(samples),
+            "outcome": np.arange(width),
+        },
     )
 
 
@@ -93,22 +96,35 @@ def fields(outcomes: np.ndarray, rng: np.random.Generator) -> dict[str, xr.DataA
     strain = np.linspace(0, 0.08, 40)
     stress = (180 + 90 * second)[:, None] * (1 - np.exp(-strain / 0.01)) + 900 * strain
     stress = stress + 6 * rng.normal(size=stress.shape)
-    along = {"strain": ("strain", strain, {"units": "dimensionless", "long_name": "strain"}),
-             "y": ("y", np.arange(20) * 0.05, {"units": "mm"}),
-             "x": ("x", np.arange(20) * 0.05, {"units": "mm"})}
+    along = {
+        "strain": ("strain", strain, {"units": "dimensionless", "long_name": "strain"}),
+        "y": ("y", np.arange(20) * 0.05, {"units": "mm"}),
+        "x": ("x", np.arange(20) * 0.05, {"units": "mm"}),
+    }
     sample = ("sample", np.arange(samples))
     space = {"sample": sample, "y": along["y"], "x": along["x"]}
     return {
-        "image": xr.DataArray(image, dims=("sample", "y", "x"), coords=space,
-                              attrs={"units": "dimensionless", "long_name": "grey level"}),
-        "colour": xr.DataArray(colour, dims=("sample", "y", "x", "channel"), coords=space,
-                               attrs=dict(PLAIN)),
-        "curve": xr.DataArray(stress, dims=("sample", "strain"),
-                              coords={"sample": sample, "strain": along["strain"]},
-                              attrs={"units": "MPa", "long_name": "stress"}),
-        "hardness": xr.DataArray(100 + 20.0 * second + 3 * rng.normal(size=samples),
-                                 dims="sample", coords={"sample": sample},
-                                 attrs={"units": "GPa"}),
+        "image": xr.DataArray(
+            image,
+            dims=("sample", "y", "x"),
+            coords=space,
+            attrs={"units": "dimensionless", "long_name": "grey level"},
+        ),
+        "colour": xr.DataArray(
+            colour, dims=("sample", "y", "x", "channel"), coords=space, attrs=dict(PLAIN)
+        ),
+        "curve": xr.DataArray(
+            stress,
+            dims=("sample", "strain"),
+            coords={"sample": sample, "strain": along["strain"]},
+            attrs={"units": "MPa", "long_name": "stress"},
+        ),
+        "hardness": xr.DataArray(
+            100 + 20.0 * second + 3 * rng.normal(size=samples),
+            dims="sample",
+            coords={"sample": sample},
+            attrs={"units": "GPa"},
+        ),
     }
 
 
@@ -129,8 +145,11 @@ def features(
     dims = ("node", "outcome", *rest)
     coords = {name: c for name, c in observed.coords.items() if name != "sample"}
     return xr.Dataset(
-        {"mean": (dims, mean, observed.attrs), "std": (dims, std, observed.attrs),
-         "count": (("node", "outcome"), count, PLAIN)},
+        {
+            "mean": (dims, mean, observed.attrs),
+            "std": (dims, std, observed.attrs),
+            "count": (("node", "outcome"), count, PLAIN),
+        },
         coords={**coords, "node": _node_coordinate(nodes, counts), "outcome": np.arange(width)},
     )
 
@@ -168,8 +187,10 @@ def _components(nodes: Sequence[str]) -> xr.Dataset:
     outcome = np.zeros((4, len(nodes)), dtype=int)
     outcome[:, :2] = [[0, 0], [0, 1], [1, 0], [1, 1]]
     return xr.Dataset(
-        {"outcome": (("component", "node"), outcome, PLAIN),
-         "weight": ("component", np.array([0.44, 0.11, 0.12, 0.33]), PLAIN)},
+        {
+            "outcome": (("component", "node"), outcome, PLAIN),
+            "weight": ("component", np.array([0.44, 0.11, 0.12, 0.33]), PLAIN),
+        },
         coords={"component": np.arange(4), "node": list(nodes)},
     )
 
@@ -178,8 +199,10 @@ def _discovery(nodes: Sequence[str]) -> xr.Dataset:
     n = len(nodes)
     return xr.Dataset(
         {
-            "representation": ("node",
-                               (["warm-up latent", "principal components", "image"] * n)[:n]),
+            "representation": (
+                "node",
+                (["warm-up latent", "principal components", "image"] * n)[:n],
+            ),
             "separation": ("node", np.resize([5.2, 4.1, 1.4], n), PLAIN),
             "evidence": ("node", np.resize([0.62, 0.48, 0.01], n), PLAIN),
             "stability": ("node", np.resize([1.0, 0.97, 0.55], n), PLAIN),
@@ -193,9 +216,14 @@ def _discovery(nodes: Sequence[str]) -> xr.Dataset:
 def _history() -> xr.Dataset:
     epoch = np.arange(80)
     rise = 400 * (1 - np.exp(-epoch / 12))
-    terms = {"elbo": rise - 60, "validation_elbo": rise - 75, "reconstruction_image": rise * 0.7,
-             "reconstruction_curve": rise * 0.3 + 30, "prior": -20 - rise * 0.02,
-             "entropy": 12 - epoch * 0.05}
+    terms = {
+        "elbo": rise - 60,
+        "validation_elbo": rise - 75,
+        "reconstruction_image": rise * 0.7,
+        "reconstruction_curve": rise * 0.3 + 30,
+        "prior": -20 - rise * 0.02,
+        "entropy": 12 - epoch * 0.05,
+    }
     found: dict[str, tuple] = {name: ("epoch", v, PLAIN) for name, v in terms.items()}
     found["phase"] = ("epoch", np.where(epoch < 20, "warm-up", "joint"))
     return xr.Dataset(found, coords={"epoch": epoch})
@@ -204,10 +232,16 @@ def _history() -> xr.Dataset:
 def attributes() -> dict[str, str | int | float]:
     """Root attributes of the contract."""
     return {
-        "title": "Lattices and their stress curves", "package_version": "0.1.0",
-        "created": "2026-01-01T12:00:00+00:00", "seed": 3, "data_file": "lattices.nc",
-        "data_checksum": "sha256:0123456789abcdef", "device": "cpu", "wall_time_seconds": 93.4,
-        "dtype": "float32", "torch_version": "2.13.0",
+        "title": "Lattices and their stress curves",
+        "package_version": "0.1.0",
+        "created": "2026-01-01T12:00:00+00:00",
+        "seed": 3,
+        "data_file": "lattices.nc",
+        "data_checksum": "sha256:0123456789abcdef",
+        "device": "cpu",
+        "wall_time_seconds": 93.4,
+        "dtype": "float32",
+        "torch_version": "2.13.0",
         "warnings": json.dumps(["6 % of the samples sit within 1 % of a bound of yield_stress"]),
     }
 
@@ -231,11 +265,16 @@ def make_tree(
         "components": _components(nodes),
         "discovery": _discovery(nodes),
         "history": _history(),
-        "metrics": xr.Dataset({
-            "r2_train_image": ((), 0.91, PLAIN), "r2_test_image": ((), 0.89, PLAIN),
-            "r2_train_curve": ((), 0.992, PLAIN), "r2_test_curve": ((), 0.987, PLAIN),
-            "r2_test_curve_given_image": ((), 0.62, PLAIN),
-            "elbo_validation": ((), 325.1, PLAIN)}),
+        "metrics": xr.Dataset(
+            {
+                "r2_train_image": ((), 0.91, PLAIN),
+                "r2_test_image": ((), 0.89, PLAIN),
+                "r2_train_curve": ((), 0.992, PLAIN),
+                "r2_test_curve": ((), 0.987, PLAIN),
+                "r2_test_curve_given_image": ((), 0.62, PLAIN),
+                "elbo_validation": ((), 325.1, PLAIN),
+            }
+        ),
     }
     for name in modalities:
         noise = 0.08 if name in ("image", "colour") else 6.0
@@ -250,13 +289,16 @@ def make_tree(
 
 def hostile_tree() -> xr.DataTree:
     """Every string that a user controls tries to be markup, maths or very long."""
-    names = (HOSTILE, "$x_{$ & \"quoted\" <b>", "n" * 300)
+    names = (HOSTILE, '$x_{$ & "quoted" <b>', "n" * 300)
     tree = make_tree(samples=40, nodes=names, counts=(2, 2, 2))
     for path in ("features/curve", "reconstruction/curve", "parameters/curve"):
         group = tree[path].to_dataset()
         for name in group.data_vars:
             group[name].attrs |= {"units": f"MPa{HOSTILE}", "long_name": f"stress {HOSTILE}"}
         tree[path] = xr.DataTree(group)
-    tree.attrs |= {"title": f"</title>{HOSTILE}", "data_file": f"\"'{HOSTILE}\x00.nc",
-                   "warnings": json.dumps([HOSTILE, "x" * 500])}
+    tree.attrs |= {
+        "title": f"</title>{HOSTILE}",
+        "data_file": f"\"'{HOSTILE}\x00.nc",
+        "warnings": json.dumps([HOSTILE, "x" * 500]),
+    }
     return tree

@@ -52,6 +52,8 @@ LEVELS: dict[str, float] = {
     "representations": 6.3,
     "inference": 6.4,
     "evidence": 6.4,
+    "prototypes": 6.3,
+    "single": 6.45,
     "discovery": 6.5,
     "plots": 6.8,
     "report": 6.9,

@@ -30,9 +30,17 @@ def calls(tree: xr.DataTree) -> list[tuple]:
     """Every plot with arguments that fit ``tree``."""
     node = view.nodes(tree)[1] if view.nodes(tree) else "none"
     found = view.modalities(tree) or ("curve",)
-    per = [(f, (m, *rest)) for m in found for f, rest in (
-        (plots.plot_features, (node,)), (plots.plot_feature_difference, (node,)),
-        (plots.plot_reconstruction, ()), (plots.plot_crossmodal, ()), (plots.plot_parameters, ()))]
+    per = [
+        (f, (m, *rest))
+        for m in found
+        for f, rest in (
+            (plots.plot_features, (node,)),
+            (plots.plot_feature_difference, (node,)),
+            (plots.plot_reconstruction, ()),
+            (plots.plot_crossmodal, ()),
+            (plots.plot_parameters, ()),
+        )
+    ]
     return [*per, (plots.plot_graph, ()), (plots.plot_history, ()), (plots.plot_calibration, ())]
 
 
@@ -50,8 +58,9 @@ def test_every_plot_draws_on_the_axes_it_is_given_and_leaves_the_tree_alone(tree
     assert tree.identical(before)
 
 
-@pytest.mark.parametrize("group", ["features", "reconstruction", "parameters", "graph", "history",
-                                   "posterior"])
+@pytest.mark.parametrize(
+    "group", ["features", "reconstruction", "parameters", "graph", "history", "posterior"]
+)
 def test_a_missing_group_is_said_on_the_axes(group):
     tree = make_tree(without=(group,))
     for draw, arguments in calls(tree):
@@ -102,6 +111,7 @@ def test_hostile_names_are_drawn_as_text():
 
 # --- the graph --------------------------------------------------------------------------------
 
+
 def one_edge(parent: int, child: int, undirected: bool = False) -> xr.DataTree:
     cpdag = np.zeros((2, 2))
     cpdag[parent, child] = 1
@@ -122,8 +132,11 @@ def test_arrows_follow_the_cpdag_in_both_index_orders():
 def test_undirected_edges_get_no_arrowhead():
     tree = one_edge(0, 1, undirected=True)
     assert [e.status for e in graphs.edges(tree)] == ["undirected"]
-    arrows = [p.arrow_patch.get_arrowstyle() for p in plots.plot_graph(tree).texts
-              if getattr(p, "arrow_patch", None) is not None]
+    arrows = [
+        p.arrow_patch.get_arrowstyle()
+        for p in plots.plot_graph(tree).texts
+        if getattr(p, "arrow_patch", None) is not None
+    ]
     assert [type(a).__name__ for a in arrows] == ["Curve"]
 
 
@@ -150,6 +163,7 @@ def test_places_are_apart_and_inside_the_square(count):
 
 
 # --- the numbers ------------------------------------------------------------------------------
+
 
 def test_variance_share_of_two_unit_normals_two_apart_is_one_half():
     mean, std = np.array([[-1.0], [1.0], [np.nan]]), np.array([[1.0], [1.0], [np.nan]])
@@ -194,10 +208,21 @@ def test_examples_are_best_median_and_worst():
     assert statistics.example_samples(errors[:1]) == (0,)
 
 
-@pytest.mark.parametrize(("shape", "kind"), [
-    ((), "scalar"), ((1,), "scalar"), ((9,), "curve"), ((2, 50), "curves"), ((9, 9), "image"),
-    ((1, 9, 9), "image"), ((9, 9, 3), "colour"), ((3, 9, 9), "colour"), ((4, 9, 9), "image"),
-    ((9, 9, 9, 9), "other")])
+@pytest.mark.parametrize(
+    ("shape", "kind"),
+    [
+        ((), "scalar"),
+        ((1,), "scalar"),
+        ((9,), "curve"),
+        ((2, 50), "curves"),
+        ((9, 9), "image"),
+        ((1, 9, 9), "image"),
+        ((9, 9, 3), "colour"),
+        ((3, 9, 9), "colour"),
+        ((4, 9, 9), "image"),
+        ((9, 9, 9, 9), "other"),
+    ],
+)
 def test_kinds_of_fields(shape, kind):
     assert view.field_kind(shape) == kind
 
@@ -214,8 +239,9 @@ def test_large_images_are_averaged_over_blocks():
 def test_history_with_gaps_and_phases(tree):
     history = tree["history"].to_dataset()
     gaps = history["validation_elbo"].where(history["epoch"] % 5 == 0)
-    ax = plots.plot_history(xr.DataTree.from_dict({
-        "history": history.assign(validation_elbo=gaps)}))
+    ax = plots.plot_history(
+        xr.DataTree.from_dict({"history": history.assign(validation_elbo=gaps)})
+    )
     lengths = {line.get_label(): len(line.get_xdata()) for line in ax.get_lines()}
     assert (lengths["elbo"], lengths["validation elbo"]) == (80, 16)
     assert {"warm-up", "joint"} <= {t.get_text() for t in ax.texts}
@@ -228,8 +254,13 @@ def test_parameter_companions_are_not_parameters(tree):
 def test_means_by_outcome_and_fixed_numbers_are_no_further_parameters(tree):
     group = tree["parameters/curve"].to_dataset()
     by_outcome = (("node", "outcome"), np.ones((3, 3)))
-    group = group.assign({"yield_stress_by_outcome": by_outcome, "poisson_ratio": ((), 0.3),
-                          "yield_stress_by_outcome_std": by_outcome})
+    group = group.assign(
+        {
+            "yield_stress_by_outcome": by_outcome,
+            "poisson_ratio": ((), 0.3),
+            "yield_stress_by_outcome_std": by_outcome,
+        }
+    )
     changed = xr.DataTree.from_dict({"parameters/curve": group})
     assert numbers.parameter_names(changed, "curve") == ("youngs_modulus", "yield_stress")
 
@@ -246,7 +277,7 @@ def test_held_out_samples_are_found_by_label_where_a_group_holds_some_only(tree)
 
 
 def luminance(colour: str) -> float:
-    channels = np.array([int(colour[i: i + 2], 16) for i in (1, 3, 5)]) / 255
+    channels = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255
     linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
     return float(linear @ [0.2126, 0.7152, 0.0722])
 

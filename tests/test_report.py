@@ -59,8 +59,10 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def html() -> str:
-    return report.render(make_tree(modalities=("image", "curve", "colour", "hardness")),
-                         experiment={"data": "lattices.nc"})
+    return report.render(
+        make_tree(modalities=("image", "curve", "colour", "hardness")),
+        experiment={"data": "lattices.nc"},
+    )
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +92,8 @@ def test_structure_serves_assistive_technology(which, request):
     ids = [attrs["id"] for _, attrs in page.tags if "id" in attrs]
     assert len(ids) == len(set(ids))
     targets = {a["href"][1:] for a in page.named("a")} | {
-        a["aria-labelledby"] for _, a in page.tags if "aria-labelledby" in a}
+        a["aria-labelledby"] for _, a in page.tags if "aria-labelledby" in a
+    }
     assert targets <= set(ids)
     drawings = [a for a in page.named("svg")]
     assert drawings and all(a["role"] == "img" and len(a["aria-label"]) > 20 for a in drawings)
@@ -103,8 +106,11 @@ def test_structure_serves_assistive_technology(which, request):
 
 def test_findings_carry_numbers_units_and_errors(html):
     text = Page(html).text()
-    assert re.search(r"yield stress: rises from 18\d\.\d ± \d\.\d MPa at process 0 to "
-                     r"2\d\d\.\d ± \d\.\d MPa at process 1", text)
+    assert re.search(
+        r"yield stress: rises from 18\d\.\d ± \d\.\d MPa at process 0 to "
+        r"2\d\d\.\d ± \d\.\d MPa at process 1",
+        text,
+    )
     assert "lattice — process, direction not determined (probability 0.98)" in text
     assert "lattice → finish (probability 0.85)" in text
     assert "Markov equiv" in text and "Numbers are only labels" in text
@@ -126,8 +132,11 @@ def test_calibration_counts_held_out_samples_where_only_those_are_stored():
 
 
 def test_only_directed_edges_get_arrowheads(html):
-    graph = next(m.group(0) for m in re.finditer(r"<svg(?:(?!</svg>).)*</svg>", html, re.DOTALL)
-                 if 'class="graph"' in m.group(0))
+    graph = next(
+        m.group(0)
+        for m in re.finditer(r"<svg(?:(?!</svg>).)*</svg>", html, re.DOTALL)
+        if 'class="graph"' in m.group(0)
+    )
     assert graph.count('class="arrow"') == 1
     assert graph.count('class="edge undirected"') == graph.count('class="edge uncertain"') == 1
 
@@ -136,16 +145,19 @@ def test_a_copy_of_another_feature_is_exposed(html):
     assert "adds only < 1 % to what the other features explain" in Page(html).text()
 
 
-@pytest.mark.parametrize(("group", "said"), [
-    ("parameters", "there are no physical parameters"),
-    ("discovery", "stored no evidence about its features"),
-    ("graph", "stored no graph"),
-    ("history", "stored no training history"),
-    ("reconstruction", "stored no reconstructions"),
-    ("features", "no mean of the data by feature outcome"),
-    ("metrics", "measured no prediction of one modality from another"),
-    ("posterior", "no value by feature outcome is known"),
-])
+@pytest.mark.parametrize(
+    ("group", "said"),
+    [
+        ("parameters", "there are no physical parameters"),
+        ("discovery", "stored no evidence about its features"),
+        ("graph", "stored no graph"),
+        ("history", "stored no training history"),
+        ("reconstruction", "stored no reconstructions"),
+        ("features", "no mean of the data by feature outcome"),
+        ("metrics", "measured no prediction of one modality from another"),
+        ("posterior", "no value by feature outcome is known"),
+    ],
+)
 def test_a_missing_group_is_said_in_words(html, group, said):
     assert said not in Page(html).text()
     assert said in Page(report.render(make_tree(samples=40, without=(group,)))).text()
@@ -153,8 +165,12 @@ def test_a_missing_group_is_said_in_words(html, group, said):
 
 def test_missing_variables_and_an_empty_tree():
     tree = make_tree(samples=40)
-    for path, name in (("reconstruction/curve", "std"), ("features/image", "std"),
-                       ("graph", "cpdag"), ("parameters/curve", "yield_stress_std")):
+    for path, name in (
+        ("reconstruction/curve", "std"),
+        ("features/image", "std"),
+        ("graph", "cpdag"),
+        ("parameters/curve", "yield_stress_std"),
+    ):
         tree[path] = xr.DataTree(tree[path].to_dataset().drop_vars(name))
     assert "directions cannot be judged" in Page(report.render(tree)).text()
     text = Page(report.render(xr.DataTree())).text()
@@ -174,14 +190,26 @@ def test_small_and_odd_runs():
 def test_page_stays_small_and_says_what_it_leaves_out():
     rng = np.random.default_rng(0)
     names = tuple(f"node {k}" for k in range(8))
-    tree = make_tree(samples=60, nodes=names, counts=(12,) * 8, modalities=("curve",),
-                     without=("discovery", "components"))
+    tree = make_tree(
+        samples=60,
+        nodes=names,
+        counts=(12,) * 8,
+        modalities=("curve",),
+        without=("discovery", "components"),
+    )
     for name in ("one", "two", "three"):
         mean = rng.random((8, 12, 90, 90, 3))  # noise: the images that compress worst
         dims = ("node", "outcome", "y", "x", "channel")
-        tree[f"features/{name}"] = xr.DataTree(xr.Dataset(
-            {"mean": (dims, mean), "std": (dims, 0 * mean + 1),
-             "count": (("node", "outcome"), np.full((8, 12), 5))}, coords={"node": list(names)}))
+        tree[f"features/{name}"] = xr.DataTree(
+            xr.Dataset(
+                {
+                    "mean": (dims, mean),
+                    "std": (dims, 0 * mean + 1),
+                    "count": (("node", "outcome"), np.full((8, 12), 5)),
+                },
+                coords={"node": list(names)},
+            )
+        )
     html = report.render(tree)
     assert len(html.encode()) < 5e6
     text = Page(html).text()
@@ -203,8 +231,10 @@ def test_parameters_at_a_bound_are_called_out(html):
     group = tree["parameters/curve"].to_dataset()
     group["youngs_modulus"].values[:6] = 100.0
     tree["parameters/curve"] = xr.DataTree(group)
-    assert "youngs modulus (10 % of the samples, bounds 10.0 to 100 GPa)" in Page(
-        report.render(tree)).text()
+    assert (
+        "youngs modulus (10 % of the samples, bounds 10.0 to 100 GPa)"
+        in Page(report.render(tree)).text()
+    )
 
 
 def test_disagreement_of_score_and_trained_graph_is_called_out(html):
@@ -272,15 +302,25 @@ def test_anything_but_a_tree_is_refused():
         report.render({"posterior": 1})  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(("made", "expected"), [
-    (with_error(205.28, 1.234, "MPa"), "205.3 ± 1.2 MPa"),
-    (with_error(70123.4, 310), "70 123 ± 310"),
-    (with_error(1.5e9, 2e7, "Hz"), "(1.500 ± 0.020) × 10⁹ Hz"),
-    (with_error(-3.2e-5, 4e-7), "(−3.200 ± 0.040) × 10⁻⁵"),
-    (with_error(5.0, float("nan"), "s"), "5.000 s"), (with_error(float("nan"), 1.0), "n/a"),
-    (number(0.98765), "0.988"), (number(1234567.0), "1.23 × 10⁶"), (number(0), "0"),
-    (percent(0.004), "< 1 %"), (percent(0.996), "> 99 %"), (percent(1.0), "100 %"),
-    (probability(0.9999), "> 0.99"), (probability(1.0), "1.00"), (probability(0.001), "< 0.01"),
-])
+@pytest.mark.parametrize(
+    ("made", "expected"),
+    [
+        (with_error(205.28, 1.234, "MPa"), "205.3 ± 1.2 MPa"),
+        (with_error(70123.4, 310), "70 123 ± 310"),
+        (with_error(1.5e9, 2e7, "Hz"), "(1.500 ± 0.020) × 10⁹ Hz"),
+        (with_error(-3.2e-5, 4e-7), "(−3.200 ± 0.040) × 10⁻⁵"),
+        (with_error(5.0, float("nan"), "s"), "5.000 s"),
+        (with_error(float("nan"), 1.0), "n/a"),
+        (number(0.98765), "0.988"),
+        (number(1234567.0), "1.23 × 10⁶"),
+        (number(0), "0"),
+        (percent(0.004), "< 1 %"),
+        (percent(0.996), "> 99 %"),
+        (percent(1.0), "100 %"),
+        (probability(0.9999), "> 0.99"),
+        (probability(1.0), "1.00"),
+        (probability(0.001), "< 0.01"),
+    ],
+)
 def test_numbers_for_people(made, expected):
     assert made.translate(str.maketrans(NARROW)) == expected

@@ -14,7 +14,8 @@ from pima_physics import report
 
 CHROMIUM = Path("/usr/bin/chromium")
 pytestmark = pytest.mark.skipif(
-    not CHROMIUM.exists(), reason="needs /usr/bin/chromium (apt-get install chromium)")
+    not CHROMIUM.exists(), reason="needs /usr/bin/chromium (apt-get install chromium)"
+)
 
 # Runs outside the page, which itself admits no script: looks into it through a frame.
 PROBE = """
@@ -58,15 +59,32 @@ def look(html: str, folder: Path, width: int, dark: bool) -> tuple[dict, str]:
         f'<!DOCTYPE html><meta charset="utf-8"><body><script>window.alerts = 0;</script>'
         f'<iframe width="{width}" height="900" style="border:0" srcdoc="{escape(html)}"></iframe>'
         f'<script>document.querySelector("iframe").onload = () => {{ {PROBE} }}</script>',
-        encoding="utf-8")
+        encoding="utf-8",
+    )
     scheme = 0 if dark else 1
     done = subprocess.run(
-        [str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run",
-         "--disable-background-networking", "--disable-component-update", "--disable-sync",
-         f"--user-data-dir={folder / 'profile'}", "--enable-logging=stderr",
-         f"--blink-settings=preferredColorScheme={scheme}", "--window-size=1700,1000",
-         "--virtual-time-budget=4000", "--dump-dom", outer.as_uri()],
-        capture_output=True, text=True, timeout=120, check=True)
+        [
+            str(CHROMIUM),
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            f"--user-data-dir={folder / 'profile'}",
+            "--enable-logging=stderr",
+            f"--blink-settings=preferredColorScheme={scheme}",
+            "--window-size=1700,1000",
+            "--virtual-time-budget=4000",
+            "--dump-dom",
+            outer.as_uri(),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
     found = done.stdout.split("RESULT")[-1].split("END")[0].replace("&amp;", "&")
     console = "\n".join(line for line in done.stderr.splitlines() if "CONSOLE" in line)
     return json.loads(found), console
@@ -86,9 +104,11 @@ def test_page_fits_and_reads_well(pages, tmp_path, name, width, dark):
 
 
 def test_the_probe_sees_what_is_wrong(tmp_path):
-    bad = ('<!DOCTYPE html><html><body style="background:#fff"><h1 style="color:#bbb;width:2000px">'
-           "pale and wide</h1><svg width=200 height=50 viewBox='0 0 200 50'>"
-           "<text y=20 font-size=5>tiny</text></svg><script>console.error('loud')</script>")
+    bad = (
+        '<!DOCTYPE html><html><body style="background:#fff"><h1 style="color:#bbb;width:2000px">'
+        "pale and wide</h1><svg width=200 height=50 viewBox='0 0 200 50'>"
+        "<text y=20 font-size=5>tiny</text></svg><script>console.error('loud')</script>"
+    )
     seen, console = look(bad, tmp_path, 380, dark=False)
     assert "loud" in console
     assert seen["scroll"] > seen["width"]

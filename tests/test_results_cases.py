@@ -22,7 +22,6 @@ from pima_physics.results import FitResult, assemble, load
 from pima_physics.results_parameters import share_at_bound, weighted_mean
 from pima_physics.structure import fit_tables, graph_posterior
 
-
 PLAIN = {"units": "dimensionless"}
 
 

@@ -50,8 +50,11 @@ def curves(samples: int = 60) -> xr.Dataset:
     image = np.hypot(y, x) < 0.2 + 0.2 * second[:, None, None]
     return xr.Dataset(
         {
-            "stress": (("sample", "strain"), stress + rng.normal(0, 2, stress.shape),
-                       {"units": "MPa"}),
+            "stress": (
+                ("sample", "strain"),
+                stress + rng.normal(0, 2, stress.shape),
+                {"units": "MPa"},
+            ),
             "image": (("sample", "y", "x"), (200 * image).astype("uint8"), PLAIN),
             "strength": ("sample", first, PLAIN),
             "size": ("sample", second, PLAIN),
@@ -98,8 +101,11 @@ def test_a_law_beside_the_experiment_serves_every_later_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forgotten: None
 ) -> None:
     decoder = {"physics": "own_law:Saturation"}
-    experiment = write(tmp_path / "lab", curves(),
-                       {"curve": {"variable": "stress", "decoder": decoder}, "image": {}})
+    experiment = write(
+        tmp_path / "lab",
+        curves(),
+        {"curve": {"variable": "stress", "decoder": decoder}, "image": {}},
+    )
     (tmp_path / "lab" / "own_law.py").write_text(LAW)
     elsewhere, fitted = tmp_path / "elsewhere", tmp_path / "run"
     elsewhere.mkdir()

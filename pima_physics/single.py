@@ -1,0 +1,122 @@
+"""Discovery of one node by itself: the groups around prototypes, and how sure they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pima_physics.dataset import Data
+from pima_physics.evidence import Finding
+from pima_physics.prototypes import Block, partition, partition_evidence
+
+Array = NDArray[np.float64]
+
+# Below this many samples a covariance between features is mostly noise, and so are directions
+# found with its help.
+ENOUGH_TO_WHITEN = 200
+NULL_DRAWS, BOOTSTRAPS = 19, 5
+NULL_AXES = 20
+# What a hard partition leaves open: its own error rate, as a prior guess.
+DOUBT = 0.02
+STABLE = 0.8
+
+
+def find_prototypes(data: Data, outcomes: int, *, seed: int) -> Finding | None:
+    """Groups of samples around one prototype per outcome.
+
+    Returns
+    -------
+    Finding or None
+        None where the samples do not fill the groups.
+    """
+    rng = np.random.default_rng(seed)
+    blocks = blocks_of(data)
+    starts = 100 if data.size <= 500 else 20
+    found = partition(blocks, outcomes, rng=rng, starts=starts)
+    if found is None:
+        return None
+    evidence = partition_evidence(blocks, found.label)
+    null = np.array([_null_evidence(blocks, outcomes, rng) for _ in range(NULL_DRAWS)])
+    stability = _stability(blocks, found.label, outcomes, rng)
+    threshold = float(np.quantile(null, 0.95))
+    probability = np.full((data.size, outcomes), DOUBT / max(outcomes - 1, 1))
+    probability[np.arange(data.size), found.label] = 1.0 - DOUBT
+    return Finding(
+        representation="prototypes of " + " and ".join(data.names),
+        probability=probability,
+        separation=separation(blocks, found.label),
+        evidence=evidence,
+        null=threshold,
+        p_value=(1 + int((null >= evidence).sum())) / (1 + NULL_DRAWS),
+        stability=stability,
+        supported=bool(evidence > threshold and stability > STABLE),
+    )
+
+
+def blocks_of(data: Data) -> list[Block]:
+    """Every modality flattened, zero where not observed."""
+    blocks = []
+    for modality in data.modalities.values():
+        mask = modality.mask.double().cpu().numpy().reshape(data.size, -1)
+        blocks.append(
+            Block(modality.values.double().cpu().numpy().reshape(mask.shape) * mask, mask)
+        )
+    return blocks
+
+
+def separation(blocks: Sequence[Block], label: NDArray[np.int64]) -> float:
+    """Smallest distance of two group means, in standard deviations along their difference."""
+    values = np.concatenate([b.values for b in blocks], axis=1)
+    groups = range(int(label.max()) + 1)
+    means = np.stack([values[label == k].mean(0) for k in groups])
+    smallest = np.inf
+    for a in groups:
+        for b in range(a):
+            contrast = means[a] - means[b]
+            norm = float(np.linalg.norm(contrast))
+            along = [values[label == k] @ contrast / max(norm, 1e-300) for k in (a, b)]
+            spread = np.sqrt(0.5 * (along[0].var() + along[1].var()))
+            smallest = min(smallest, norm / max(float(spread), 1e-12))
+    return float(smallest)
+
+
+def _null_evidence(blocks: Sequence[Block], outcomes: int, rng: np.random.Generator) -> float:
+    """Evidence that the same search finds in Gaussian data with the same covariance and gaps."""
+    from sklearn.utils.extmath import randomized_svd
+
+    values = np.concatenate([b.values for b in blocks], axis=1)
+    size = len(values)
+    axes = min(NULL_AXES, *values.shape)
+    _, scale, basis = randomized_svd(values, axes, n_iter=2, random_state=0)
+    fake = (rng.normal(size=(size, axes)) * scale / np.sqrt(size)) @ basis
+    ends = np.cumsum([b.values.shape[1] for b in blocks])[:-1]
+    parts = [
+        Block(v * b.mask, b.mask) for v, b in zip(np.split(fake, ends, axis=1), blocks, strict=True)
+    ]
+    found = partition(parts, outcomes, rng=rng, starts=5)
+    return 0.0 if found is None else partition_evidence(parts, found.label)
+
+
+def _stability(
+    blocks: Sequence[Block],
+    label: NDArray[np.int64],
+    outcomes: int,
+    rng: np.random.Generator,
+) -> float:
+    """Mean share of samples whose group comes out again from bootstrap samples."""
+    from scipy.optimize import linear_sum_assignment
+
+    scores = []
+    for _ in range(BOOTSTRAPS):
+        index = rng.integers(0, len(label), len(label))
+        again = partition([b.take(index) for b in blocks], outcomes, rng=rng, starts=20)
+        if again is None:
+            scores.append(0.0)
+            continue
+        table = np.zeros((outcomes, outcomes))
+        np.add.at(table, (again.label, label[index]), 1.0)
+        rows, columns = linear_sum_assignment(-table)
+        scores.append(table[rows, columns].sum() / len(label))
+    return float(np.mean(scores))
