@@ -100,7 +100,10 @@ def run_intervene(folder: Path, do: list[str], samples: int, seed: int, output: 
 def run_report(folder: Path) -> Path:
     """Write report.html anew and return its path."""
     run, result = RunFolder(folder), open_run(folder)
-    experiment = read_mapping(run.experiment) if run.experiment.is_file() else None
+    try:
+        experiment = read_mapping(run.experiment)
+    except ConfigError:  # the page does without
+        experiment = None
     with run.locked(), atomic_path(run.report) as part:
         result.report(part, experiment)
     return run.report

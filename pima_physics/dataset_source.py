@@ -138,11 +138,14 @@ def _find(
     """Return a variable of numbers with the sample dimension first, and its unit as written."""
     if name not in dataset.variables:
         names = [str(known) for known in dataset.data_vars]
-        guess = closest(name, names)
+        # A physics decoder looks for the name of its output unless told otherwise.
+        guess = request.name if request.name in names else closest(name, names)
         raise DataError(
             f"modality '{request.name}': there is no variable '{name}'",
             found=", ".join(names) or "no data variables",
-            fix=f"did you mean '{guess}'?" if guess else "name one of the data variables",
+            fix=f"did you mean '{guess}'? Then write variable: {guess}"
+            if guess
+            else "name one of the data variables",
         )
     variable = dataset[name]
     dims = [str(dim) for dim in variable.dims]

@@ -114,8 +114,8 @@ def bind_coordinates(simulator: Simulator, info: ModalityInfo) -> dict[str, str]
     if left or (len(spare) > 0 and len(match) < len(given)):
         raise DataError(
             f"modality '{info.name}': coordinates do not match those of {law}",
-            found=", ".join(f"{n} [{pretty(c.unit)}]" for n, c in given.items()) or "none",
-            expected=", ".join(f"{n} [{pretty(u)}]" for n, u in wanted.items()) or "none",
+            found=", ".join(f"{n} ({_shown(c.unit)})" for n, c in given.items()) or "none",
+            expected=", ".join(f"{n} ({_shown(u)})" for n, u in wanted.items()) or "none",
             fix="rename the data's dimension, or give it a coordinate variable with units",
         )
     for name, counterpart in match.items():
@@ -128,6 +128,10 @@ def bind_coordinates(simulator: Simulator, info: ModalityInfo) -> dict[str, str]
                 fix=f"set the attribute units of '{counterpart}' in the file",
             )
     return match
+
+
+def _shown(unit: str) -> str:
+    return pretty(unit) or "dimensionless"
 
 
 class PhysicsDecoder(Decoder):

@@ -86,14 +86,20 @@ def jacobian_way(law: Law, raw: Tensor, grid: Grid) -> Way:
 
 
 def backward_twice(law: Law, raw: Tensor, grid: Grid) -> Tensor:
-    """Derivative of J^T w by w."""
+    """Derivative of J^T w by w.
+
+    Raises
+    ------
+    RuntimeError
+        If the law's own backward pass cannot be differentiated (it must not read as zero).
+    """
     with torch.enable_grad():
         leaf = raw.detach().requires_grad_()
         prediction = predict(law, leaf, grid)
         weight = torch.zeros_like(prediction, requires_grad=True)
         (product,) = torch.autograd.grad(prediction, leaf, weight, create_graph=True)
         columns = [
-            torch.autograd.grad(column.sum(), weight, retain_graph=True, materialize_grads=True)[0]
+            torch.autograd.grad(column.sum(), weight, retain_graph=True)[0]
             for column in product.unbind(1)
         ]
     return torch.stack(columns, dim=-1)

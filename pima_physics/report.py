@@ -19,11 +19,11 @@ from pima_physics import plots_tree as view
 from pima_physics.atomic import write_text
 from pima_physics.errors import InputError
 from pima_physics.report_blocks import Note, Section
+from pima_physics.report_calibration import calibration_section
 from pima_physics.report_evidence import discovery_section, graph_section
 from pima_physics.report_features import features_section
 from pima_physics.report_figures import FORBIDDEN, palette_css
 from pima_physics.report_fit import (
-    calibration_section,
     crossmodal_section,
     history_section,
     reconstruction_section,

@@ -15,6 +15,7 @@ from pima_physics import report_fit as fit
 from pima_physics import report_graph as drawing
 from pima_physics import report_physics as physics
 from pima_physics.report_blocks import Block, Heading, Listing, Note, Paragraph, Section
+from pima_physics.report_calibration import judged_samples
 from pima_physics.report_format import counted, joined, number, percent, short
 
 MOST_ITEMS = 8
@@ -164,8 +165,8 @@ def _caveats(tree: xr.DataTree) -> list[tuple[str, str]]:
     items = [
         (
             "Numbers are only labels.",
-            "Any renumbering of outcomes, and any exchange of features that play the same role, fits "
-            "equally well. A feature is named by what it changes, not by its number.",
+            "Any renumbering of outcomes, and any exchange of features that play the same role, "
+            "fits equally well. A feature is named by what it changes, not by its number.",
         ),
         (
             "Directions need more than observation.",
@@ -176,7 +177,8 @@ def _caveats(tree: xr.DataTree) -> list[tuple[str, str]]:
         (
             "Association is not effect.",
             "Means by outcome compare samples as they were observed. What would happen after an "
-            "intervention is another question; `pima-physics intervene` answers it under the graph.",
+            "intervention is another question; `pima-physics intervene` answers it under the "
+            "graph.",
         ),
     ]
     if weak:
@@ -197,7 +199,7 @@ def _caveats(tree: xr.DataTree) -> list[tuple[str, str]]:
                 "supported by evidence; treat them as hypotheses.",
             ),
         )
-    if not fit.judged_samples(tree) and fit.reproduced(tree):
+    if not judged_samples(tree) and fit.reproduced(tree):
         items.append(
             (
                 "Reconstructions flatter.",

@@ -531,6 +531,7 @@ def test_report_replaces_the_page(folder: Path, finished: FakeResult) -> None:
 def test_a_folder_without_a_finished_run(folder: Path, finished: FakeResult) -> None:
     assert "did you mean done?" in refused("report", "dome")
     (folder / "empty").mkdir()
+    (folder / "empty" / "log.txt").write_text("")
     assert "log.txt" in refused("report", "empty")
     assert "a file" in refused("report", "tension.nc")
 

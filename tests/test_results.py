@@ -45,7 +45,7 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> Fitted:
         pima.DAG(process=2, lattice=2, strength=2),
         latent_dim=4,
     )
-    result = pima.fit(model, data, epochs=10, seed=0)
+    result = pima.fit(model, data, epochs=20, seed=0)
     xr.testing.assert_identical(data, before)
     folder = tmp_path_factory.mktemp("run")
     result.save(folder)

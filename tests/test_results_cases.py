@@ -41,7 +41,7 @@ class Drag(pima.ODE):
 
 
 def discovery_of(dag: pima.DAG, samples: int, *, supported: bool = True) -> Discovery:
-    """Random node posteriors in place of a discovery."""
+    """Random node posteriors in place of a discovery; equal ones where nothing was found."""
     rng = np.random.default_rng(0)
     plain: dict[str, Any] = {
         "representation": "latent", "separation": 3.0, "evidence": 0.4, "null": 0.1,
@@ -50,6 +50,8 @@ def discovery_of(dag: pima.DAG, samples: int, *, supported: bool = True) -> Disc
     findings = []
     for size in dag.outcomes:
         probability = rng.dirichlet(np.full(size, 0.1), samples)
+        if not supported:
+            probability = np.full_like(probability, 1.0 / size)
         given = plain | {"probability": probability}
         findings.append(Finding(**{f.name: given[f.name] for f in fields(Finding)}))
     responsibility = product_of([f.probability for f in findings])

@@ -151,3 +151,46 @@ def test_a_wrong_law_beside_the_experiment_is_explained(
     (tmp_path / "own_law.py").write_text(code)
     said = run("check", experiment, code=2).stderr
     assert f"own_law:{name}" in said and expected in said
+
+
+@pytest.mark.parametrize("samples", [0, 1, 2])
+def test_too_few_samples_are_named_as_such(tmp_path: Path, samples: int) -> None:
+    experiment = write(tmp_path, curves().isel(sample=slice(samples)), {"image": {}})
+    said = run("check", experiment, code=2).stderr
+    assert "too few samples" in said and "joint outcomes" not in said
+
+
+VOCE = {"physics": "voce"}
+FALL = {"physics": "falling_body", "observe": "speed"}
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "law over another coordinate": (
+        {"c": {"variable": "stress", "decoder": FALL}},
+        "a unit compatible with s",
+    ),
+    "law of a curve for one number": (
+        {"c": {"variable": "strength", "decoder": VOCE}},
+        "expected: strain (dimensionless)",
+    ),
+    "law of another quantity": (
+        {"c": {"variable": "duration", "decoder": VOCE}},
+        "compatible with",
+    ),
+    "convolution of one number": (
+        {"c": {"variable": "strength", "decoder": {"neural": "conv"}}},
+        "at least 4",
+    ),
+    "output instead of variable": ({"tension": {"decoder": VOCE}}, "write variable: tension"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cannot_be_fitted_is_refused_before_a_folder_exists(tmp_path: Path, case: str) -> None:
+    modalities, expected = REFUSED[case]
+    data = curves(20)
+    data["duration"] = data["stress"].assign_attrs(units="s")
+    if case == "output instead of variable":
+        data = data.rename(stress="tension")
+    experiment = write(tmp_path / "lab", data, modalities)
+    for command in (("check", experiment), ("fit", experiment, "--output", tmp_path / "run")):
+        assert expected in run(*command, code=2).stderr
+    assert not (tmp_path / "run").exists()
