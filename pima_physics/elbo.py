@@ -20,13 +20,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import cast
 
 import torch
 from torch import Tensor
 
 from pima_physics.calibrate import Calibration
 from pima_physics.dataset import Data
-from pima_physics.decoders import Decoder
+from pima_physics.decoders import Decoder, PhysicsDecoder
 from pima_physics.fusion import hide_entries, hide_modalities
 from pima_physics.gaussian import LOG_2PI, Gaussian, kl, product
 from pima_physics.likelihoods import MIN_NOISE_VARIANCE
@@ -123,7 +124,7 @@ def elbo(
             reconstruction[name] = term
         if name not in outputs:
             continue
-        data, likelihood = batch.modalities[name], network.likelihoods[m]
+        data, likelihood = batch.modalities[name], network.likelihood(name)
         reconstruction[name] = likelihood.log_prob(outputs[name], data.values, data.mask)
         decoder = network.decoders[m]
         if isinstance(decoder, Decoder):
@@ -169,7 +170,9 @@ def _surrogate(
     network: Network, m: int, z: Tensor, calibration: Calibration, mask: Tensor
 ) -> Tensor:
     """Normal log likelihood with the quadratic residual, at its own best noise variance."""
-    square = calibration.squared_residual(network.decoders[m].raw_parameters(z))
+    square = calibration.squared_residual(
+        cast(PhysicsDecoder, network.decoders[m]).raw_parameters(z)
+    )
     count = mask.flatten(1).sum(1)
     fitted = calibration.fitted
     variance = (square * fitted).sum() / (count * fitted).sum().clamp(min=1)
@@ -183,7 +186,7 @@ def _collapse(
     """Sum over components: logsumexp, or the bound at held responsibilities."""
     if targets is not None and anchor is None:
         return (targets * (log_joint - targets.clamp(min=1e-12).log())).sum(1), targets
-    if targets is not None:
+    if targets is not None and anchor is not None:
         # Weak evidence for the discovered outcomes, as one more observed modality.
         log_joint = log_joint + anchor * targets.clamp(min=LEAST).log()
     total = torch.logsumexp(log_joint, dim=1)

@@ -125,7 +125,7 @@ def own_axes(mixture: Factorial) -> list[Array]:
     gram = effects.T @ weighted + 1e-8 * np.eye(effects.shape[1])
     contrast = np.linalg.solve(gram.T, weighted.T).T
     ends = np.cumsum([c - 1 for c in mixture.outcomes])
-    return np.split(contrast, ends[:-1], axis=1)
+    return [np.asarray(part, dtype=float) for part in np.split(contrast, ends[:-1], axis=1)]
 
 
 def _design(outcomes: Sequence[int]) -> Array:

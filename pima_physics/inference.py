@@ -152,7 +152,7 @@ def predict(
             component = torch.multinomial(log_weight.exp(), 1, generator=generator)[:, 0]
             z = _draw(network, component, precision, shift, generator)
             for name, output in outputs_at(network, z, component, batch).items():
-                likelihood = network.likelihoods[network.names.index(name)]
+                likelihood = network.likelihood(name)
                 means[name].append(likelihood.mean(output))
                 noisy[name].append(likelihood.sample(output, generator))
         for name in network.names:

@@ -119,7 +119,7 @@ class StudentT(Likelihood):
         normal = torch.randn(
             output.shape, generator=generator, dtype=output.dtype, device=output.device
         )
-        gamma = torch._standard_gamma(
+        gamma = torch._standard_gamma(  # pyright: ignore[reportPrivateImportUsage]
             (0.5 * self.freedom).expand_as(output).contiguous(), generator=generator
         )
         return output + self.scale * normal * (self.freedom / (2.0 * gamma)).sqrt()

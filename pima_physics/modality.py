@@ -105,7 +105,7 @@ class Physics:
             raise ConfigError(
                 "parameters per component need the normal likelihood", found=self.likelihood
             )
-        outputs = tuple(self.simulator.outputs)
+        outputs: tuple[str, ...] = tuple(self.simulator.outputs)
         if self.observe is None:
             guess = self.variable if self.variable in outputs else None
             if guess is None and len(outputs) > 1:
@@ -113,7 +113,7 @@ class Physics:
                     f"{type(self.simulator).__name__} has several outputs",
                     expected="observe: one of " + ", ".join(outputs),
                 )
-            object.__setattr__(self, "observe", guess or outputs[0])
+            object.__setattr__(self, "observe", guess or next(iter(outputs)))
         assert self.observe is not None
         _check_choice("output (observe)", self.observe, outputs)
         if self.variable is None:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Mapping
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +28,7 @@ from pima_physics.decoders import ComponentPhysics, Decoder, PhysicsDecoder, mak
 from pima_physics.encoders import make_encoder
 from pima_physics.errors import ConfigError
 from pima_physics.gaussian import Gaussian, product
-from pima_physics.likelihoods import make_likelihood
+from pima_physics.likelihoods import Likelihood, Normal, make_likelihood
 from pima_physics.mixture import Mixture
 from pima_physics.modality import Modality, Physics
 
@@ -101,6 +102,10 @@ class Network(nn.Module):
         """Whether a sample can show less than all: several modalities, or gaps in one."""
         return len(self.names) > 1 or any(info.has_missing for info in self.infos.values())
 
+    def likelihood(self, name: str) -> Likelihood:
+        """Likelihood of a modality."""
+        return cast(Likelihood, self.likelihoods[self.names.index(name)])
+
     # Posterior ----------------------------------------------------------------------------
 
     def experts(self, batch: Data) -> tuple[Tensor, Tensor]:
@@ -153,7 +158,7 @@ class Network(nn.Module):
         for m, (name, decoder) in enumerate(zip(self.names, self.decoders, strict=True)):
             if isinstance(decoder, ComponentPhysics):
                 data = batch.modalities[name]
-                variance = self.likelihoods[m].noise_variance
+                variance = cast(Normal, self.likelihood(name)).noise_variance
                 square, count = squared_residuals(decoder(), data.values, data.mask)
                 log_p = -0.5 * (
                     square / variance + (count * torch.log(6.283185307 * variance))[:, None]

@@ -173,7 +173,7 @@ def _starting_directions(white: Array, starts: int, rng: np.random.Generator) ->
         part = white[rng.permutation(len(white))[:2000]]
         seed = int(rng.integers(2**31))
         groups = min(10, len(white) // 5)
-        centres = KMeans(groups, n_init=1, random_state=seed).fit(part).cluster_centers_
+        centres = KMeans(groups, n_init=1, random_state=seed).fit(part).cluster_centers_  # pyright: ignore[reportArgumentType]
         first, second = np.triu_indices(groups, 1)
         pairs = (centres[first] - centres[second])[rng.permutation(len(first))[: starts // 2]]
         random[: len(pairs)] = pairs

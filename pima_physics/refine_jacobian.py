@@ -114,7 +114,7 @@ def forward(law: Law, raw: Tensor, grid: Grid) -> Tensor:
     grids = take(grid, rows)
     with warnings.catch_warnings():  # torch's own rules use what torch deprecates
         warnings.simplefilter("ignore", DeprecationWarning)
-        _, tangent = torch.func.jvp(lambda u: predict(law, u, grids), (raw[rows],), (directions,))
+        tangent = torch.func.jvp(lambda u: predict(law, u, grids), (raw[rows],), (directions,))[1]
     return tangent.view(free, size, -1).movedim(0, -1)
 
 

@@ -73,7 +73,7 @@ def representations(
         values = principal_components(flat[name], present[m], axes)
         views.append(Representation(f"components of {name}", "components", values, present[m]))
     if len(network.names) > 1:
-        complete = present.all(0)
+        complete: NDArray[np.bool_] = np.asarray(present.all(0), dtype=bool)
         if complete.mean() > 0.5:
             joint = np.concatenate(list(flat.values()), axis=1)
             values = principal_components(joint, complete, axes)
@@ -110,6 +110,6 @@ def principal_components(values: Array, present: NDArray[np.bool_], axes: int) -
         # Randomised SVD is exact to rounding for so few leading components and linear in samples.
         from sklearn.utils.extmath import randomized_svd
 
-        u, s, _ = randomized_svd(part - part.mean(0), axes, n_iter=4, random_state=0)
+        u, s, _ = randomized_svd(part - part.mean(0), axes, n_iter=4, random_state=0)  # pyright: ignore[reportArgumentType]
         scores[present] = u * s
     return scores

@@ -89,7 +89,7 @@ def _null_evidence(blocks: Sequence[Block], outcomes: int, rng: np.random.Genera
     values = np.concatenate([b.values for b in blocks], axis=1)
     size = len(values)
     axes = min(NULL_AXES, *values.shape)
-    _, scale, basis = randomized_svd(values, axes, n_iter=2, random_state=0)
+    _, scale, basis = randomized_svd(values, axes, n_iter=2, random_state=0)  # pyright: ignore[reportArgumentType]
     fake = (rng.normal(size=(size, axes)) * scale / np.sqrt(size)) @ basis
     ends = np.cumsum([b.values.shape[1] for b in blocks])[:-1]
     parts = [

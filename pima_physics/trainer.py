@@ -118,10 +118,10 @@ def _step(
         loop.optimiser.step()
     else:
         loop.skipped += 1
-    for m, name in enumerate(network.names):
+    for name in network.names:
         if name in terms.outputs:
             data = batch.modalities[name]
-            network.likelihoods[m].update(
+            network.likelihood(name).update(
                 terms.outputs[name].detach(),
                 data.values,
                 data.mask,

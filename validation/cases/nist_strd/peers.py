@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,8 +35,8 @@ def curve_fit(problem: Problem, start: np.ndarray, *, tight: bool) -> Fit:
     from scipy.optimize import curve_fit as fit
 
     function = model(problem)
-    options = {"ftol": TIGHT, "xtol": TIGHT, "gtol": TIGHT} if tight else {}
-    limit = {"maxfev": EVALUATIONS} if tight else {}
+    options: dict[str, Any] = {"ftol": TIGHT, "xtol": TIGHT, "gtol": TIGHT} if tight else {}
+    limit: dict[str, Any] = {"maxfev": EVALUATIONS} if tight else {}
     began = time.perf_counter()
     try:
         with warnings.catch_warnings():
@@ -60,13 +61,13 @@ def lmfit(problem: Problem, start: np.ndarray, *, tight: bool) -> Fit:
     def residual(given: Parameters) -> np.ndarray:
         return function(problem.x, *given.valuesdict().values()) - problem.y
 
-    options = {"ftol": TIGHT, "xtol": TIGHT, "gtol": TIGHT} if tight else {}
-    limit = {"max_nfev": EVALUATIONS} if tight else {}
+    options: dict[str, Any] = {"ftol": TIGHT, "xtol": TIGHT, "gtol": TIGHT} if tight else {}
+    limit: dict[str, Any] = {"max_nfev": EVALUATIONS} if tight else {}
     began = time.perf_counter()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            found = minimize(residual, parameters, nan_policy="propagate", **options, **limit)
+            found: Any = minimize(residual, parameters, nan_policy="propagate", **options, **limit)
     except (RuntimeError, ValueError, TypeError):
         return _failed(start, began)
     given = list(found.params.values())
