@@ -49,7 +49,8 @@ def atomic_path(target: Path) -> Iterator[Path]:
         if part.is_dir():
             shutil.rmtree(part, ignore_errors=True)
         else:
-            part.unlink(missing_ok=True)
+            with contextlib.suppress(NotADirectoryError):  # a file is where a folder should be
+                part.unlink(missing_ok=True)
 
 
 def write_text(target: Path, text: str) -> None:
@@ -83,6 +84,8 @@ def disk_errors(target: Path) -> Iterator[None]:
         errno.EACCES: "choose a folder that you may write with --output",
         errno.EPERM: "choose a folder that you may write with --output",
         errno.ENAMETOOLONG: "choose a shorter name",
+        errno.ENOTDIR: "a file is where a folder should be: choose another name with --output",
+        errno.EEXIST: "a file is where a folder should be: choose another name with --output",
     }
     try:
         yield

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Sequence
@@ -166,6 +167,13 @@ def check_output(output: Path, *inputs: Path, suffix: str = ".nc") -> None:
         )
     if output.is_dir():
         raise ConfigError(f"--output {output} is a folder", expected=f"a file {suffix}")
+    place = next(folder for folder in output.absolute().parents if os.path.lexists(folder))
+    if not place.is_dir():
+        raise ConfigError(
+            f"--output {output} cannot be written",
+            found=f"a file at {place}",
+            expected="a folder, or a free name",
+        )
     for source in inputs:
         inside = source.is_dir() and output.resolve().is_relative_to(source.resolve())
         same = output.exists() and source.exists() and output.samefile(source)

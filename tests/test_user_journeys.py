@@ -13,7 +13,9 @@ import xarray as xr
 import yaml
 from typer.testing import CliRunner, Result
 
+from pima_physics.atomic import write_text
 from pima_physics.cli import app
+from pima_physics.errors import PimaError
 
 PLAIN = {"units": "dimensionless"}
 LAW = '''
@@ -194,3 +196,11 @@ def test_what_cannot_be_fitted_is_refused_before_a_folder_exists(tmp_path: Path,
     for command in (("check", experiment), ("fit", experiment, "--output", tmp_path / "run")):
         assert expected in run(*command, code=2).stderr
     assert not (tmp_path / "run").exists()
+
+
+def test_a_file_in_the_way_of_an_output_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    asked = ("intervene", tmp_path / "run", "--do", "a=1", "--output", tmp_path / "file" / "o.nc")
+    assert f"a file at {tmp_path / 'file'}" in run(*asked, code=2).stderr
+    with pytest.raises(PimaError, match="a file is where a folder should be"):
+        write_text(tmp_path / "file" / "page.html", "text")
