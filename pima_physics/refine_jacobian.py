@@ -23,6 +23,8 @@ Way = Callable[[Law, Tensor, Grid], Tensor]
 
 # Relative step of central differences, near the optimum for float64 (cube root of epsilon).
 STEP = 6e-6
+# Relative difference of J^T w computed in two ways, up to which it is rounding.
+AGREE = 1e-4
 # Parts into which a batch is split at most to find the samples that cannot be solved.
 PARTS = 64
 # Rows of a differential equation solved together.
@@ -91,18 +93,26 @@ def backward_twice(law: Law, raw: Tensor, grid: Grid) -> Tensor:
     Raises
     ------
     RuntimeError
-        If the law's own backward pass cannot be differentiated (it must not read as zero).
+        If a part of the law cannot be differentiated twice. Autograd does not always say so: it
+        may leave that part out, so the result is compared with J^T w itself.
     """
     with torch.enable_grad():
         leaf = raw.detach().requires_grad_()
         prediction = predict(law, leaf, grid)
-        weight = torch.zeros_like(prediction, requires_grad=True)
+        weight = torch.linspace(0.5, 1.5, prediction.shape[1]).to(prediction)
+        weight = weight.expand_as(prediction).clone().requires_grad_()
         (product,) = torch.autograd.grad(prediction, leaf, weight, create_graph=True)
         columns = [
-            torch.autograd.grad(column.sum(), weight, retain_graph=True)[0]
+            torch.autograd.grad(column.sum(), weight, retain_graph=True, materialize_grads=True)[0]
             for column in product.unbind(1)
         ]
-    return torch.stack(columns, dim=-1)
+    jacobian = torch.stack(columns, dim=-1)
+    with torch.no_grad():
+        terms = jacobian * weight[..., None]
+        away = (terms.sum(1) - product).abs()
+        if bool((away > AGREE * (terms.abs().sum(1) + product.abs())).any()):
+            raise RuntimeError("the law cannot be differentiated twice")
+    return jacobian
 
 
 @torch.no_grad()
