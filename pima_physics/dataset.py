@@ -83,7 +83,7 @@ def prepare(
     InputError
         All that is wrong: variables, units, dimensions, values, labels, empty samples.
     """
-    size = _check_size(dataset, sample_dim, minimum=1 if infos else 2)
+    size = check_size(dataset, sample_dim, minimum=1 if infos else 2)
     requests = _requests(requests, infos)
     chosen = _train_mask(train, size)
     problems, warnings = Problems(), []
@@ -162,7 +162,8 @@ def split(size: int, *, validation: float = 0.1, test: float = 0.1, seed: int = 
     )
 
 
-def _check_size(dataset: xr.Dataset, sample_dim: str, minimum: int) -> int:
+def check_size(dataset: xr.Dataset, sample_dim: str, minimum: int) -> int:
+    """Return the number of samples; a DataError where this is no dataset of samples."""
     if not isinstance(dataset, xr.Dataset):
         raise DataError(
             "the data must be an xarray Dataset",

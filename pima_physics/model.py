@@ -30,7 +30,7 @@ from pima_physics.errors import ConfigError
 from pima_physics.gaussian import Gaussian, product
 from pima_physics.likelihoods import Likelihood, Normal, make_likelihood
 from pima_physics.mixture import Mixture
-from pima_physics.modality import Modality, Physics
+from pima_physics.modality import Modality, Neural, Physics
 
 # Log probability of a joint outcome that a label rules out; finite, so that 0 * log p stays 0.
 RULED_OUT = -1e9
@@ -56,6 +56,11 @@ class PIMA:
     def __post_init__(self) -> None:
         if not self.modalities:
             raise ConfigError("the model has no modalities", fix="give at least one")
+        other = [n for n, m in self.modalities.items() if not isinstance(m, Neural | Physics)]
+        if other:
+            raise ConfigError(
+                f"no modality: {', '.join(other)}", expected="pima.Neural(...) or pima.Physics(...)"
+            )
         if self.latent_dim < 1:
             raise ConfigError("latent_dim must be at least 1", found=self.latent_dim)
         object.__setattr__(self, "modalities", dict(self.modalities))

@@ -12,7 +12,7 @@ import xarray as xr
 
 from pima_physics.checkpoint import EPOCHS, Keeper, open_checkpoint
 from pima_physics.checkpoint_stop import Stop, deferred_signals
-from pima_physics.dataset import prepare, split
+from pima_physics.dataset import check_size, prepare, split
 from pima_physics.errors import ConfigError, DataError
 from pima_physics.model import PIMA
 from pima_physics.results import FitResult, assemble
@@ -40,14 +40,7 @@ def prepare_fit(
     InputError
         Where data and model do not fit; see :func:`pima_physics.dataset.prepare`.
     """
-    if sample_dim not in dataset.sizes:
-        raise DataError(
-            f"the data have no dimension '{sample_dim}'",
-            found=", ".join(f"{n} ({s})" for n, s in dataset.sizes.items()) or "no dimensions",
-            expected="the dimension that counts samples",
-            fix="set sample_dim to the right name",
-        )
-    size = dataset.sizes[sample_dim]
+    size = check_size(dataset, sample_dim, 0)
     parts = split(size, validation=validation, test=test, seed=seed)
     if model.dag.components > size:
         raise DataError(

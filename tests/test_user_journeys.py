@@ -13,6 +13,7 @@ import xarray as xr
 import yaml
 from typer.testing import CliRunner, Result
 
+import pima_physics as pima
 from pima_physics.atomic import write_text
 from pima_physics.cli import app
 from pima_physics.errors import PimaError
@@ -204,3 +205,13 @@ def test_a_file_in_the_way_of_an_output_is_named(tmp_path: Path) -> None:
     assert f"a file at {tmp_path / 'file'}" in run(*asked, code=2).stderr
     with pytest.raises(PimaError, match="a file is where a folder should be"):
         write_text(tmp_path / "file" / "page.html", "text")
+
+
+def test_slips_in_python_are_named() -> None:
+    model = pima.PIMA({"image": pima.Neural("image")}, pima.DAG(size=2))
+    with pytest.raises(PimaError, match="must be an xarray Dataset"):
+        pima.fit(model, "data.nc")  # type: ignore[arg-type]
+    with pytest.raises(PimaError, match="set sample_dim to 'sample'"):
+        pima.fit(model, curves(), sample_dim="samples")
+    with pytest.raises(PimaError, match=r"pima.Neural\(...\)"):
+        pima.PIMA({"image": "image"}, pima.DAG(size=2))  # type: ignore[dict-item]
