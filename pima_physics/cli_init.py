@@ -70,7 +70,7 @@ def experiment_text(data: str, seen: Inspection) -> str:
     lines += _factor_lines(data, seen)
     lines += [
         "",
-        "training: {epochs: 200, batch_size: 128, learning_rate: 1e-3, seed: 0, device: auto}",
+        "training: {epochs: 200, batch_size: 128, learning_rate: 3e-3, seed: 0, device: auto}",
         "split: {validation: 0.1, test: 0.1}",
     ]
     return "\n".join(lines) + "\n"
@@ -159,6 +159,6 @@ nodes: {feature_1: 2, feature_2: 2}        # the discrete features to find: name
 # labels: {feature_1: VARIABLE}            # (partly) known outcomes; NaN or -1 = unknown
 # interventions: {target: VARIABLE}        # the node that was intervened on, for each sample
 
-training: {epochs: 200, batch_size: 128, learning_rate: 1e-3, seed: 0, device: auto, restarts: 1}
+training: {epochs: 200, batch_size: 128, learning_rate: 3e-3, seed: 0, device: auto, restarts: 1}
 split: {validation: 0.1, test: 0.1}
 """

@@ -153,7 +153,7 @@ class Training(Section):
 
     epochs: Annotated[int, Field(ge=1)] = 200
     batch_size: Annotated[int, Field(ge=1)] = 128
-    learning_rate: Annotated[float, Field(gt=0, le=1e6)] = 1e-3
+    learning_rate: Annotated[float, Field(gt=0, le=1e6)] = 3e-3
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
     restarts: Annotated[int, Field(ge=1)] = 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import sys
 from pathlib import Path
@@ -13,8 +14,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pima_physics.config import Experiment
+from pima_physics.config_schema import SplitSpec, Training
 from pima_physics.config_yaml import MAX_BYTES, dump_mapping, parse_mapping, read_mapping
 from pima_physics.errors import ConfigError, InputError
+from pima_physics.training import fit
 
 DESIGN = """
 data: tension.nc
@@ -367,3 +370,13 @@ def test_what_is_dumped_reads_back_the_same(mapping: dict[str, Any]) -> None:
         read = parse_mapping(dump_mapping({"key": mapping}), "dumped")["key"]
         assert read == mapping
         assert [type(value) for value in read.values()] == [type(v) for v in mapping.values()]
+
+
+def test_the_file_and_python_have_the_same_defaults() -> None:
+    """What is not written in the file is what ``pima.fit`` does when it is not told."""
+    taken = inspect.signature(fit).parameters
+    read = Training().model_dump() | SplitSpec().model_dump()
+    shared = {k: v for k, v in read.items() if k in taken and v is not None}  # None: not given
+    assert {"epochs", "batch_size", "learning_rate", "restarts", "dtype"} <= set(shared)
+    differ = {k: (v, taken[k].default) for k, v in shared.items() if v != taken[k].default}
+    assert not differ
