@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from pima_physics.dataset_info import ModalityInfo
+from pima_physics.masks import expand, per_sample
 
 Index = slice | Tensor | np.ndarray
 
@@ -24,7 +25,7 @@ class ModalityData:
     values : Tensor, shape (N, *shape)
         Standardised (raw for bernoulli and poisson), zero where not observed.
     mask : Tensor of bool, shape (N, *shape)
-        Observed entries.
+        Observed entries; an expanded flag per sample where no sample has gaps.
     present : Tensor of bool, shape (N,)
         Samples of which anything was observed.
     grid : mapping of Tensor, shape (N, n)
@@ -39,14 +40,16 @@ class ModalityData:
 
     def take(self, index: Any) -> ModalityData:
         """Return some samples."""
-        grid = None if self.grid is None else {k: v[index] for k, v in self.grid.items()}
-        return replace(
-            self,
-            values=self.values[index],
-            mask=self.mask[index],
-            present=self.present[index],
-            grid=grid,
-        )
+        if isinstance(index, Tensor) and index.dtype == torch.long:
+            return self._map(lambda t: t.index_select(0, index))  # several times as fast
+        return self._map(lambda t: t[index])
+
+    def _map(self, change: Callable[[Tensor], Tensor]) -> ModalityData:
+        """The same change of all tensors; a mask that is a flag per sample stays one."""
+        values, present, flag = change(self.values), change(self.present), per_sample(self.mask)
+        mask = change(self.mask) if flag is None else expand(change(flag), values.shape)
+        grid = None if self.grid is None else {k: change(v) for k, v in self.grid.items()}
+        return replace(self, values=values, mask=mask, present=present, grid=grid)
 
     def hide(self, mask: Tensor) -> ModalityData:
         """Return the samples with only some of their entries observed."""
@@ -55,9 +58,7 @@ class ModalityData:
 
     def to(self, device: torch.device | str) -> ModalityData:
         """Return the tensors on a device."""
-        grid = None if self.grid is None else {k: v.to(device) for k, v in self.grid.items()}
-        values, mask, present = (t.to(device) for t in (self.values, self.mask, self.present))
-        return replace(self, values=values, mask=mask, present=present, grid=grid)
+        return self._map(lambda t: t.to(device))
 
 
 @dataclass(frozen=True)

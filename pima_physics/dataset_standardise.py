@@ -18,6 +18,7 @@ from pima_physics.dataset_info import ModalityInfo
 from pima_physics.dataset_records import ModalityData
 from pima_physics.dataset_source import Source
 from pima_physics.errors import DataError, Problems, UnitError
+from pima_physics.masks import compact
 from pima_physics.units import DIMENSIONLESS, compatible
 
 RAW = ("bernoulli", "poisson")
@@ -250,7 +251,7 @@ def _store(
             f"modality '{source.request.name}' has values {farthest:.3g} standard deviations from "
             "the mean: mark fill values as NaN; outliers suit likelihood student_t"
         )
-    return stored, mask
+    return stored, compact(mask)
 
 
 def _check_grids(source: Source, mask: torch.Tensor) -> None:

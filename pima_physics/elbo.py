@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 
 from pima_physics.calibrate import Calibration
+from pima_physics.collapse import collapse
 from pima_physics.dataset import Data
 from pima_physics.decoders import Decoder, PhysicsDecoder
 from pima_physics.fusion import hide_entries, hide_modalities
@@ -56,8 +57,8 @@ class ELBO:
         the bound.
     q : Gaussian
     responsibility : Tensor, shape (batch, component)
-    outputs : dict of Tensor
-        Decoder outputs at the drawn z, in stored values.
+    residuals : dict of Tensor or None
+        What every likelihood needs to update its noise.
     """
 
     reconstruction: dict[str, Tensor]
@@ -67,7 +68,7 @@ class ELBO:
     alignment: Tensor
     q: Gaussian
     responsibility: Tensor
-    outputs: dict[str, Tensor]
+    residuals: dict[str, Tensor | None]
 
     @property
     def total(self) -> Tensor:
@@ -117,7 +118,7 @@ def elbo(
     q = product(*experts, present, network.mixture.base)
     z = q.sample(generator) if draw else q.mean
     outputs = network.decode(z, batch, skip=surrogates)
-    reconstruction, penalty = {}, torch.zeros_like(z[:, 0])
+    reconstruction, residuals, penalty = {}, {}, torch.zeros_like(z[:, 0])
     for m, name in enumerate(network.names):
         if name in surrogates:
             term = _surrogate(network, m, z, surrogates[name], batch.modalities[name].mask)
@@ -125,25 +126,31 @@ def elbo(
         if name not in outputs:
             continue
         data, likelihood = batch.modalities[name], network.likelihood(name)
-        reconstruction[name] = likelihood.log_prob(outputs[name], data.values, data.mask)
-        decoder = network.decoders[m]
-        if isinstance(decoder, Decoder):
-            penalty = penalty + decoder.penalty()
+        observed = likelihood.observe(outputs[name], data.values, data.mask)
+        reconstruction[name], residuals[name] = observed
+        extra = cast(Decoder, network.decoders[m]).penalty()
+        if isinstance(extra, Tensor):
+            penalty = penalty + extra
     if unit_prior:
         prior = -0.5 * (q.mean.square() + q.variance + LOG_2PI).sum(-1)
         responsibility = torch.ones_like(prior)[:, None]
     else:
-        log_joint = (
-            network.log_prior(batch)
-            + network.mixture.expected_log_density(q)
-            + network.component_log_likelihood(batch, present)
-        )
-        prior, responsibility = _collapse(log_joint, targets, anchor)
-    alignment = torch.zeros_like(prior)
+        features, weights, constant = network.mixture.density_factors(q)
+        bias = network.log_prior(batch) + constant
+        if network.has_component_laws:
+            bias = bias + network.component_log_likelihood(batch, present)
+        if targets is not None and anchor is not None:
+            # Weak evidence for the discovered outcomes, as one more observed modality.
+            bias = bias + targets.clamp(min=LEAST).log_().mul_(anchor)
+            targets = None
+        prior, responsibility = collapse(features, weights, bias, targets)
+    alignment = torch.zeros_like(penalty)
     if align:
         part = _partial_posterior(network, batch, experts, present, generator)
         alignment = kl(Gaussian(q.mean.detach(), q.log_variance.detach()), part)
-    return ELBO(reconstruction, prior, q.entropy(), penalty, alignment, q, responsibility, outputs)
+    return ELBO(
+        reconstruction, prior, q.entropy(), penalty, alignment, q, responsibility, residuals
+    )
 
 
 def _partial_posterior(
@@ -178,16 +185,3 @@ def _surrogate(
     variance = (square * fitted).sum() / (count * fitted).sum().clamp(min=1)
     variance = variance.detach().clamp(min=MIN_NOISE_VARIANCE)
     return -0.5 * fitted * (square / variance + count * (variance.log() + LOG_2PI))
-
-
-def _collapse(
-    log_joint: Tensor, targets: Tensor | None, anchor: float | None
-) -> tuple[Tensor, Tensor]:
-    """Sum over components: logsumexp, or the bound at held responsibilities."""
-    if targets is not None and anchor is None:
-        return (targets * (log_joint - targets.clamp(min=1e-12).log())).sum(1), targets
-    if targets is not None and anchor is not None:
-        # Weak evidence for the discovered outcomes, as one more observed modality.
-        log_joint = log_joint + anchor * targets.clamp(min=LEAST).log()
-    total = torch.logsumexp(log_joint, dim=1)
-    return total, (log_joint - total[:, None]).exp()

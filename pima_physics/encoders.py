@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from pima_physics.dataset import ModalityInfo
 from pima_physics.errors import DataError
+from pima_physics.masks import per_sample
 
 # exp(-14) keeps an expert's std above 1e-3 of the unit prior's: float32 products of experts stay
 # exact enough. exp(6) is "knows nothing".
@@ -106,7 +107,7 @@ class MLPEncoder(Encoder):
 
     def features(self, values: Tensor, mask: Tensor) -> Tensor:
         x = torch.log1p(values) if self.counts else values
-        x = (x * mask).flatten(1)
+        x = hide(x, mask).flatten(1)
         if self.sees_mask:
             x = torch.cat([x, mask.to(x.dtype).flatten(1)], dim=1)
         return self.network(x)
@@ -138,12 +139,22 @@ class ConvEncoder(Encoder):
         self.head = mlp([width, hidden[-1] if hidden else 64, 2 * latent_dim])
 
     def _arrange(self, values: Tensor, mask: Tensor) -> Tensor:
-        x = (torch.log1p(values) if self.counts else values) * mask
-        x, m = arrange_channels(x, self.axes), arrange_channels(mask.to(x.dtype), self.axes)
-        return torch.cat([x, m], dim=1) if self.sees_mask else x
+        x = hide(torch.log1p(values) if self.counts else values, mask)
+        x = arrange_channels(x, self.axes)
+        if not self.sees_mask:
+            return x
+        return torch.cat([x, arrange_channels(mask.to(x.dtype), self.axes)], dim=1)
 
     def features(self, values: Tensor, mask: Tensor) -> Tensor:
         return self.head(self.body(self._arrange(values, mask)))
+
+
+def hide(values: Tensor, mask: Tensor) -> Tensor:
+    """Zero where not observed; left alone where only whole samples are missing.
+
+    The expert of a modality that is missing takes no part in the product of experts.
+    """
+    return values if per_sample(mask) is not None else values * mask
 
 
 def arrange_channels(x: Tensor, axes: tuple[int, int, int | None] | None) -> Tensor:

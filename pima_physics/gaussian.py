@@ -90,13 +90,29 @@ def expected_log_density(q: Gaussian, mean: Tensor, log_variance: Tensor) -> Ten
     -------
     Tensor, shape (batch, component), in nats.
     """
+    features, weights, constant = density_factors(q, mean, log_variance)
+    return torch.addmm(constant, features, weights.T)
+
+
+def density_factors(q: Gaussian, mean: Tensor, log_variance: Tensor) -> tuple[Tensor, ...]:
+    r"""Factors of :func:`expected_log_density`: features @ weights.T + constant.
+
+    Returns
+    -------
+    features : Tensor, shape (batch, 2 * latent)
+        :math:`(\mu - \bar\mu)^2 + s^2` and :math:`\mu - \bar\mu`.
+    weights : Tensor, shape (component, 2 * latent)
+    constant : Tensor, shape (component,)
+    """
     # Shifting both by the components' centre keeps the expanded square free of cancellation.
     centre = mean.mean(0)
     m, mu = q.mean - centre, mean - centre
     precision = (-log_variance).exp()
-    square = (m.square() + q.variance) @ precision.T - 2.0 * m @ (precision * mu).T
-    constant = (log_variance + precision * mu.square()).sum(-1) + LOG_2PI * mean.shape[-1]
-    return -0.5 * (square + constant)
+    weighted = precision * mu
+    features = torch.cat([m.square() + q.variance, m], -1)
+    weights = torch.cat([-0.5 * precision, weighted], -1)
+    constant = -0.5 * ((log_variance + weighted * mu).sum(-1) + LOG_2PI * mean.shape[-1])
+    return features, weights, constant
 
 
 def kl(p: Gaussian, q: Gaussian) -> Tensor:

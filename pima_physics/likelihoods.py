@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from pima_physics.errors import ConfigError, closest
+from pima_physics.masks import squared_residual
 
 # Noise below a thousandth of the data's spread cannot be told from rounding in float32, and would
 # let one modality silence all others in the fused posterior.
@@ -41,7 +42,11 @@ class Likelihood(nn.Module, ABC):
     def sample(self, output: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Draw one observation per output."""
 
-    def update(self, output: Tensor, values: Tensor, mask: Tensor, rate: float) -> None:
+    def observe(self, output: Tensor, values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor | None]:
+        """:meth:`log_prob`, and what :meth:`update` needs of the batch."""
+        return self.log_prob(output, values, mask), None
+
+    def update(self, residual: Tensor | None, rate: float) -> None:
         """Closed-form update of noise parameters from one batch; default: nothing to update."""
 
 
@@ -58,10 +63,14 @@ class Normal(Likelihood):
         self.register_buffer("noise_variance", torch.tensor(1.0))
 
     def log_prob(self, output: Tensor, values: Tensor, mask: Tensor) -> Tensor:
-        square = ((values - output).square() * mask).flatten(1).sum(1)
-        count = mask.flatten(1).sum(1)
+        return self.observe(output, values, mask)[0]
+
+    def observe(self, output: Tensor, values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Log density, and sums of squared residuals and of observed entries, shape (2,)."""
+        square, count = squared_residual(output, values, mask)
         log_scale = torch.log(2.0 * math.pi * self.noise_variance)
-        return -0.5 * (square / self.noise_variance + count * log_scale)
+        log_prob = -0.5 * (square / self.noise_variance + count * log_scale)
+        return log_prob, torch.stack([square.detach(), count]).sum(1)
 
     def mean(self, output: Tensor) -> Tensor:
         return output
@@ -76,10 +85,11 @@ class Normal(Likelihood):
         return output + self.noise_variance.sqrt() * noise
 
     @torch.no_grad()
-    def update(self, output: Tensor, values: Tensor, mask: Tensor, rate: float) -> None:
-        count = mask.sum().clamp(min=1)
-        mean_square = ((values - output).square() * mask).sum() / count
-        observed = (mask.sum() > 0).to(output.dtype)
+    def update(self, residual: Tensor | None, rate: float) -> None:
+        assert residual is not None
+        square, count = residual.unbind()
+        mean_square = square / count.clamp(min=1)
+        observed = count.clamp(max=1)
         self.noise_variance.lerp_(mean_square.clamp(min=MIN_NOISE_VARIANCE), rate * observed)
 
 

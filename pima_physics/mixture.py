@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pima_physics.dag import DAG
-from pima_physics.gaussian import Gaussian, expected_log_density
+from pima_physics.gaussian import Gaussian, density_factors, expected_log_density
 
 # A component narrower than this (in units of the latent's prior spread) describes single samples
 # rather than a group; the floor keeps its density bounded.
@@ -34,11 +34,11 @@ class Statistics:
     @staticmethod
     def of(q: Gaussian, responsibility: Tensor) -> Statistics:
         """Statistics of a batch."""
-        return Statistics(
-            responsibility.sum(0),
-            responsibility.T @ q.mean,
-            responsibility.T @ (q.mean.square() + q.variance),
-        )
+        one = torch.ones_like(q.mean[:, :1])
+        moments = torch.cat([one, q.mean, q.mean.square() + q.variance], 1)
+        sums = (moments.T @ responsibility).T
+        axes = q.mean.shape[1]
+        return Statistics(sums[:, 0], sums[:, 1 : 1 + axes], sums[:, 1 + axes :])
 
     def blend(self, other: Statistics, weight: float) -> Statistics:
         """Move ``weight`` of the way to ``other``."""
@@ -77,6 +77,10 @@ class Mixture(nn.Module):
     def expected_log_density(self, q: Gaussian) -> Tensor:
         """E_q log p(z|c), shape (batch, component)."""
         return expected_log_density(q, self.mean, self.log_variance)
+
+    def density_factors(self, q: Gaussian) -> tuple[Tensor, ...]:
+        """E_q log p(z|c) as features, weights and constant."""
+        return density_factors(q, self.mean, self.log_variance)
 
     @torch.no_grad()
     def update(self, statistics: Statistics, *, shrinkage: float = 5.0) -> None:

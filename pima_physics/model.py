@@ -107,6 +107,11 @@ class Network(nn.Module):
         """Whether a sample can show less than all: several modalities, or gaps in one."""
         return len(self.names) > 1 or any(info.has_missing for info in self.infos.values())
 
+    @property
+    def has_component_laws(self) -> bool:
+        """Whether a law has its parameters per component."""
+        return any(isinstance(decoder, ComponentPhysics) for decoder in self.decoders)
+
     def likelihood(self, name: str) -> Likelihood:
         """Likelihood of a modality."""
         return cast(Likelihood, self.likelihoods[self.names.index(name)])

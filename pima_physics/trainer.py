@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 
 import torch
@@ -56,24 +57,21 @@ def train_epoch(
     DivergedError
         Where the bound is not finite; names epoch, modality and sample.
     """
-    unit_prior = phase == "warm-up"
     for group in loop.optimiser.param_groups:
         group["lr"] = rate
     loop.network.train()
     sets = batches(data.size, loop.options.batch_size, seed=loop.seed, epoch=loop.epoch)
     for index in sets[loop.step :]:
-        batch = data.take(index)
-        held = None if targets is None else targets[index]
-        fits = None if surrogates is None else {n: c.take(index) for n, c in surrogates.items()}
-        terms = _step(loop, batch, held, fits, unit_prior, anchor)
-        if not unit_prior:
-            _update_prior(loop, terms, data.size, len(sets))
-        share = len(index) / data.size
-        for name, value in _means(terms).items():
-            loop.sums[name] = loop.sums.get(name, 0.0) + share * value
-        if loop.careful and not bool(torch.isfinite(loop.sums["elbo"])):
-            raise explain(loop, batch, terms, phase)
-        loop.step += 1
+        train_batch(
+            loop,
+            data,
+            index,
+            steps=len(sets),
+            phase=phase,
+            targets=targets,
+            anchor=anchor,
+            surrogates=surrogates,
+        )
         if after_batch is not None:
             after_batch()
     means = {name: float(value) for name, value in loop.sums.items()}
@@ -82,11 +80,39 @@ def train_epoch(
     return means
 
 
+def train_batch(
+    loop: Loop,
+    data: Data,
+    index: Tensor,
+    *,
+    steps: int,
+    phase: str,
+    targets: Tensor | None = None,
+    anchor: float | None = None,
+    surrogates: Mapping[str, Calibration] | None = None,
+) -> None:
+    """One of an epoch's ``steps``: gradient, noise levels, block update of the prior, record."""
+    unit_prior = phase == "warm-up"
+    batch = data.take(index)
+    held = None if targets is None else targets[index]
+    fits = None if surrogates is None else {n: c.take(index) for n, c in surrogates.items()}
+    terms = _step(loop, batch, held, fits, unit_prior, anchor)
+    if not unit_prior:
+        _update_prior(loop, terms, data.size, steps)
+    share = len(index) / data.size
+    for name, value in _means(terms).items():
+        loop.sums[name] = loop.sums.get(name, 0.0) + share * value
+    if loop.careful and not bool(torch.isfinite(loop.sums["elbo"])):
+        raise explain(loop, batch, terms, phase)
+    loop.step += 1
+
+
 def _means(terms: ELBO) -> dict[str, Tensor]:
     """Mean of every term over the batch, left on its device: a number would wait for the GPU."""
     named = {f"reconstruction_{name}": t for name, t in terms.reconstruction.items()}
-    named |= {"prior": terms.prior, "entropy": terms.entropy, "elbo": terms.total}
-    return {name: value.detach().mean().double() for name, value in named.items()}
+    named |= {"prior": terms.prior, "entropy": terms.entropy}
+    means = torch.stack([t.detach() for t in named.values()]).mean(1).double()
+    return dict(zip((*named, "elbo"), (*means.unbind(), means.sum()), strict=True))
 
 
 def _step(
@@ -119,14 +145,8 @@ def _step(
     else:
         loop.skipped += 1
     for name in network.names:
-        if name in terms.outputs:
-            data = batch.modalities[name]
-            network.likelihood(name).update(
-                terms.outputs[name].detach(),
-                data.values,
-                data.mask,
-                loop.options.noise_rate,
-            )
+        if name in terms.residuals:
+            network.likelihood(name).update(terms.residuals[name], loop.options.noise_rate)
     return terms
 
 
@@ -134,12 +154,15 @@ def _clip(loop: Loop) -> bool:
     """Scale down a gradient that is far larger than usual; False where it is not finite."""
     parameters = [p for g in loop.optimiser.param_groups for p in g["params"] if p.grad is not None]
     norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
-    if loop.careful and not bool(torch.isfinite(norm)):
+    if loop.careful and not math.isfinite(norm):
         return False
     usual = norm.detach() if loop.typical_norm is None else loop.typical_norm
     limit = loop.options.clip * usual
-    # The same as a largest norm of `limit`, which would have to be a number known to the host.
-    torch.nn.utils.clip_grads_with_norm_(parameters, 1.0, norm / limit.clamp(min=1e-12))
+    excess = norm / limit.clamp(min=1e-12)
+    # Where the host knows that nothing is to be scaled, it saves the pass over all gradients.
+    if not loop.careful or float(excess) > 0.99:
+        # As a largest norm of `limit`, which would have to be a number known to the host.
+        torch.nn.utils.clip_grads_with_norm_(parameters, 1.0, excess)
     loop.typical_norm = usual.lerp(torch.minimum(norm.detach(), limit), 0.05)
     return True
 
