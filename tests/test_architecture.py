@@ -35,6 +35,7 @@ LEVELS: dict[str, float] = {
     "likelihoods": 2,
     "runfolder": 2,
     "simulator": 2,
+    "importing": 2.5,
     "check": 3,
     "modality": 3,
     "dag": 4,
