@@ -167,15 +167,21 @@ def intervene(
 def validate(
     run: Run,
     labels: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option(metavar="FILE.nc:VAR[,VAR]", help="Known factors; may be repeated."),
-    ],
+    ] = None,
+    mechanisms: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.yaml", help="Known mechanisms; exit code 1 if one is missed."),
+    ] = None,
 ) -> None:
-    """Compare the nodes with known factors; write validation.json and print a table."""
-    from pima_physics.cli_query import run_validate
+    """Compare with known factors and mechanisms; write validation.json and print a table."""
+    from pima_physics.cli_validate import run_validate
 
-    typer.echo(run_validate(run, labels))
-    typer.echo(f"\nwrote {run / 'validation.json'}")
+    text, passed = run_validate(run, labels or [], mechanisms)
+    typer.echo(f"{text}\n\nwrote {run / 'validation.json'}")
+    if not passed:
+        raise typer.Exit(1)
 
 
 @app.command(epilog="Example: pima-physics report runs/tension")

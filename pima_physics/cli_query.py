@@ -1,24 +1,19 @@
-"""Commands on a finished run: ``predict``, ``intervene``, ``validate``, ``report``."""
+"""Commands on a finished run: ``predict``, ``intervene``, ``report``."""
 
 from __future__ import annotations
 
-import json
-from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pima_physics import results
-from pima_physics.atomic import atomic_path, write_text
+from pima_physics.atomic import atomic_path
 from pima_physics.cli_common import check_output, parse_outcomes, say
 from pima_physics.cli_plan import code_text
 from pima_physics.config import importable_beside
 from pima_physics.config_yaml import read_mapping
 from pima_physics.dataset import open_dataset
-from pima_physics.errors import ConfigError, DataError, InputError, closest
+from pima_physics.errors import ConfigError, InputError, closest
 from pima_physics.runfolder import RunFolder
-
-if TYPE_CHECKING:
-    import xarray as xr
 
 
 def open_run(folder: Path) -> Any:
@@ -107,47 +102,3 @@ def run_report(folder: Path) -> Path:
     with run.locked(), atomic_path(run.report) as part:
         result.report(part, experiment)
     return run.report
-
-
-def run_validate(folder: Path, labels: list[str]) -> str:
-    """Compare the nodes with known factors; write validation.json and return a table."""
-    known = read_labels(labels)
-    run, result = RunFolder(folder), open_run(folder)
-    validation = import_module("pima_physics.validation.runs")
-    record = validation.validate_run(result.to_datatree(), known)
-    text = json.dumps(record, indent=2, allow_nan=False)
-    with run.locked():
-        write_text(run.validation, text + "\n")
-    return validation.table(record)
-
-
-def read_labels(choices: list[str]) -> xr.Dataset:
-    """Read ``FILE.nc:VAR[,VAR]`` choices into one dataset.
-
-    Raises
-    ------
-    InputError
-        Where a choice has another form or names a variable that is not there.
-    """
-    import xarray as xr
-
-    found: dict[str, xr.DataArray] = {}
-    for choice in choices:
-        file, colon, variables = choice.rpartition(":")
-        names = [name.strip() for name in variables.split(",") if name.strip()]
-        if not (colon and file and names):
-            raise ConfigError(
-                f"--labels {choice} cannot be read",
-                expected="--labels FILE.nc:VARIABLE[,VARIABLE]",
-            )
-        dataset = open_dataset(Path(file))
-        missing = [name for name in names if name not in dataset.variables]
-        if missing:
-            near = closest(missing[0], map(str, dataset.variables))
-            raise DataError(
-                f"{file} has no variable {', '.join(missing)}",
-                expected=", ".join(map(str, dataset.data_vars)),
-                fix=f"did you mean {near}?" if near else None,
-            )
-        found |= {name: dataset[name] for name in names}
-    return xr.Dataset(found)

@@ -38,6 +38,8 @@ class NodeMatch:
         Adjusted Rand index and normalised mutual information of the joint outcomes.
     p_value : float
         Share of permutations of the samples with at least this mean accuracy (NaN: not asked).
+    p_ari, p_nmi : float
+        The same for ``ari`` and ``nmi``.
     occupied : int
         Joint outcomes that occur among the discovered ones.
     size : int
@@ -53,6 +55,8 @@ class NodeMatch:
     p_value: float
     occupied: int
     size: int
+    p_ari: float = float("nan")
+    p_nmi: float = float("nan")
 
     @property
     def worst(self) -> float:
@@ -159,7 +163,7 @@ def match_nodes(
     learned : int array (N, L)
         Discovered outcomes.
     permutations : int
-        Size of the permutation null of the mean accuracy; 0 leaves it out. The nodes are
+        Size of the permutation null of accuracy, ARI and NMI; 0 leaves it out. The nodes are
         matched anew in each permutation, so that the choice of the best match is paid for.
     generator : numpy Generator
         Needed with ``permutations``.
@@ -177,21 +181,26 @@ def match_nodes(
         for f, n in enumerate(chosen)
     )
     complete = (true >= 0).all(1)
-    ari, nmi = _partition_scores(joint_labels(true[complete]), joint_labels(guess[complete]))
-    null = [
-        _best_match(true, generator.permutation(guess))[1].mean()
-        for _ in range(permutations)
-        if generator is not None
-    ]
-    beaten = 1 + sum(value >= accuracy.mean() - 1e-12 for value in null)
+    known, found = joint_labels(true[complete]), joint_labels(guess[complete])
+    scores = np.array([accuracy.mean(), *_partition_scores(known, found)])
+    beaten = np.ones(3)
+    for _ in range(permutations if generator is not None else 0):
+        assert generator is not None
+        shuffled = generator.permutation(guess)
+        mean = _best_match(true, shuffled)[1].mean()
+        null = [mean, *_partition_scores(known, joint_labels(shuffled[complete]))]
+        beaten += np.array(null) >= scores - 1e-12
+    chance = beaten / (permutations + 1) if permutations else np.full(3, np.nan)
     return NodeMatch(
         factors=factor_names,
         nodes=tuple(node_names[n] if n >= 0 else "" for n in chosen),
         accuracy=accuracy,
         outcome_maps=maps,
-        ari=ari,
-        nmi=nmi,
-        p_value=beaten / (permutations + 1) if permutations else float("nan"),
+        ari=float(scores[1]),
+        nmi=float(scores[2]),
+        p_value=float(chance[0]),
+        p_ari=float(chance[1]),
+        p_nmi=float(chance[2]),
         occupied=occupied_components(guess),
         size=int(complete.sum()),
     )

@@ -47,7 +47,8 @@ def validate_run(results: xr.DataTree, labels: xr.Dataset) -> dict[str, Any]:
         ``factors``: for each factor the node matched with it (None where there were fewer nodes),
         adjusted_rand, accuracy, samples, matching (outcome to level); ``pairs``: the same numbers
         for every node and factor; ``worst_accuracy``, ``joint_adjusted_rand``, ``joint_nmi``,
-        ``p_value`` (against shuffled samples), ``occupied_components``, ``samples``. Plain numbers,
+        ``p_value`` and ``joint_p_value`` (accuracy and adjusted Rand against shuffled samples),
+        ``occupied_components``, ``samples``. Plain numbers,
         text and lists only, so that it can be written as JSON.
 
     Raises
@@ -57,14 +58,7 @@ def validate_run(results: xr.DataTree, labels: xr.Dataset) -> dict[str, Any]:
     """
     outcomes = results["posterior"].to_dataset()["node_outcome"].transpose("sample", "node")
     nodes = [str(node) for node in outcomes["node"].values]
-    factors: dict[str, tuple[np.ndarray, list[str]]] = {}
-    problems = Problems()
-    for name in map(str, labels.data_vars):
-        try:
-            factors[name] = _levels(_matched(labels[name], outcomes), name)
-        except DataError as error:
-            problems.add(error)
-    problems.raise_if_any()
+    factors = factor_codes(labels, outcomes)
     found = outcomes.values.astype(int)
     pairs = [
         {"node": node, "factor": name, **_compare(found[:, index], codes, levels)}
@@ -90,9 +84,31 @@ def validate_run(results: xr.DataTree, labels: xr.Dataset) -> dict[str, Any]:
         "joint_adjusted_rand": _number(match.ari),
         "joint_nmi": _number(match.nmi),
         "p_value": _number(match.p_value),
+        "joint_p_value": _number(match.p_ari),
         "occupied_components": match.occupied,
         "pairs": pairs,
     }
+
+
+def factor_codes(
+    labels: xr.Dataset, outcomes: xr.DataArray
+) -> dict[str, tuple[np.ndarray, list[str]]]:
+    """Codes of known factors in the order of the run's samples (-1 = unknown), and their levels.
+
+    Raises
+    ------
+    DataError
+        Where samples cannot be matched or a factor is no category; all factors at once.
+    """
+    factors: dict[str, tuple[np.ndarray, list[str]]] = {}
+    problems = Problems()
+    for name in map(str, labels.data_vars):
+        try:
+            factors[name] = _levels(_matched(labels[name], outcomes), name)
+        except DataError as error:
+            problems.add(error)
+    problems.raise_if_any()
+    return factors
 
 
 def table(record: dict[str, Any]) -> str:
