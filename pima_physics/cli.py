@@ -6,6 +6,8 @@ Heavy libraries are imported inside the commands, so that ``--help`` answers at 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated
 
@@ -30,6 +32,16 @@ DataOption = Annotated[
 ]
 DataFile = Annotated[Path, typer.Argument(metavar="DATA.nc", show_default=False)]
 OutputFile = Annotated[Path, typer.Option("--output", metavar="OUT.nc", help="File to write.")]
+
+
+def _named(group: str) -> Callable[[str], list[str]]:
+    """Return what completes a name in the shell, read without loading what it names."""
+
+    def complete(incomplete: str) -> list[str]:
+        names = (entry.name for entry in entry_points(group=f"pima_physics.{group}"))
+        return sorted(name for name in names if name.startswith(incomplete))
+
+    return complete
 
 
 def _print_version(wanted: bool) -> None:
@@ -197,7 +209,12 @@ def report(run: Run) -> None:
 @reported
 def simulators(
     name: Annotated[
-        str | None, typer.Argument(metavar="NAME", help="A name, or package.module:Object.")
+        str | None,
+        typer.Argument(
+            metavar="NAME",
+            help="A name, or package.module:Object.",
+            autocompletion=_named("simulators"),
+        ),
     ] = None,
     check: Annotated[
         bool, typer.Option("--check", help="Check its dimensions, gradients and batching.")
@@ -223,7 +240,10 @@ def simulators(
 @app.command(epilog="Example: pima-physics datasets lattices --output lattices.nc")
 @reported
 def datasets(
-    name: Annotated[str | None, typer.Argument(metavar="NAME", show_default=False)] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="NAME", show_default=False, autocompletion=_named("datasets")),
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option(metavar="FILE.nc", help="Write it here, its truth to FILE_truth.nc."),

@@ -12,7 +12,7 @@ from pima_physics.cli_common import say
 from pima_physics.cli_inspect import Guess, Inspection, inspect_dataset
 from pima_physics.config_yaml import parse_mapping
 from pima_physics.dataset import open_dataset
-from pima_physics.errors import ConfigError
+from pima_physics.errors import ConfigError, DataError
 
 
 def run_init(source: Path | None, output: Path | None) -> Path:
@@ -31,6 +31,8 @@ def run_init(source: Path | None, output: Path | None) -> Path:
             expected="a new file",
             fix=f"--output {target.with_name(f'{target.stem}_new.yaml')}",
         )
+    if source is not None:
+        _refuse_other_formats(source)
     if source is None:
         write_text(target, TEMPLATE)
         say("a template: put the name of your data file and its variables in")
@@ -40,6 +42,34 @@ def run_init(source: Path | None, output: Path | None) -> Path:
     parse_mapping(text, str(target))  # never write what we could not read again
     write_text(target, text)
     return target
+
+
+IMPORTERS = {
+    ".csv": "from_csv", ".tsv": "from_csv", ".txt": "from_csv", ".mat": "from_mat",
+    ".png": "from_images", ".tif": "from_images", ".jpg": "from_images",
+}  # fmt: skip
+"""What reads a file of another format, by its suffix."""
+
+
+def _refuse_other_formats(source: Path) -> None:
+    """Name the function that makes a Dataset of what is there.
+
+    HDF5 files are not among them: one in the form of NetCDF-4 can be read as it is.
+    """
+    suffixes = [source.suffix.lower()]
+    if source.is_dir():
+        suffixes = [p.suffix.lower() for p in sorted(source.iterdir())[:100]]
+    function = next((IMPORTERS[suffix] for suffix in suffixes if suffix in IMPORTERS), None)
+    if function is None or not source.exists() or (source / "zarr.json").exists():
+        return
+    if source.is_dir() and function == "from_csv":
+        function = "from_csv_folder"
+    raise DataError(
+        f"{source} is not in a format that can be fitted",
+        expected="a NetCDF file or Zarr store with units",
+        fix=f"make one in Python: pima_physics.importing.{function}('{source}', ...)"
+        ".to_netcdf('data.nc')",
+    )
 
 
 def experiment_text(data: str, seen: Inspection) -> str:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -23,9 +23,6 @@ from pima_physics.errors import DataError
 from pima_physics.importing_arrays import from_hdf5, from_mat
 from pima_physics.importing_checks import SAMPLE, checked, existing
 from pima_physics.importing_images import from_images
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 __all__ = ["combine", "from_csv", "from_csv_folder", "from_hdf5", "from_images", "from_mat"]
 
@@ -138,13 +135,13 @@ def combine(*parts: xr.Dataset) -> xr.Dataset:
     return joined
 
 
-def _table(path: Path, separator: str, decimal: str) -> tuple[pd.DataFrame, dict[str, str]]:
+def _table(path: Path, separator: str, decimal: str) -> tuple[Any, dict[str, str]]:
     """Return a table with plain column names, and the units that the names carried."""
     import pandas as pd
 
     try:
         # No guess of a compression: a small file never becomes a large one.
-        frame = pd.read_csv(path, sep=separator, decimal=decimal, compression=None)
+        frame: Any = pd.read_csv(path, sep=separator, decimal=decimal, compression=None)
     except (ValueError, OSError) as error:  # pandas' own errors are ValueErrors
         raise DataError(f"{path} cannot be read as a table", found=str(error)) from None
     if frame.shape[1] == 1 and any(c in str(frame.columns[0]) for c in ";\t"):
@@ -168,7 +165,7 @@ def _table(path: Path, separator: str, decimal: str) -> tuple[pd.DataFrame, dict
 
 
 def _from_frame(
-    frame: pd.DataFrame,
+    frame: Any,
     units: dict[str, str],
     given: Mapping[str, str] | None,
     sample: str | None,
@@ -193,13 +190,13 @@ def _from_frame(
     return checked(_curves(frame[sample].astype(str), values, along), units, given, source)
 
 
-def _numbers(column: pd.Series, name: str, source: str) -> np.ndarray:
+def _numbers(column: Any, name: str, source: str) -> np.ndarray:
     """Return a column as numbers, or as text where it holds no number at all."""
     import pandas as pd
 
     if column.dtype.kind in "biuf":
         return column.to_numpy()
-    numbers = pd.to_numeric(column, errors="coerce")
+    numbers: Any = pd.to_numeric(column, errors="coerce")
     wrong = numbers.isna() & column.notna()
     if wrong.sum() == column.notna().sum():
         return column.fillna("").astype(str).to_numpy(dtype=object)
@@ -212,7 +209,7 @@ def _numbers(column: pd.Series, name: str, source: str) -> np.ndarray:
     )
 
 
-def _curves(names: pd.Series, values: Mapping[str, np.ndarray], along: str) -> xr.Dataset:
+def _curves(names: Any, values: Mapping[str, np.ndarray], along: str) -> xr.Dataset:
     """Return one row for each sample: over a shared grid, else each over its own."""
     labels, inverse = np.unique(names.to_numpy(dtype=str), return_inverse=True)
     rows = [np.flatnonzero(inverse == i) for i in range(labels.size)]
@@ -230,11 +227,13 @@ def _curves(names: pd.Series, values: Mapping[str, np.ndarray], along: str) -> x
     dim = along if shared else POINT
     # Numbers that do not change within any sample belong to the sample, not to its points.
     fixed = [k for k, v in values.items() if k != along and _fixed(v, rows)]
-    made = {k: (SAMPLE, np.array([values[k][index[0]] for index in rows])) for k in fixed}
+    made: dict[str, Any] = {
+        k: (SAMPLE, np.array([values[k][index[0]] for index in rows])) for k in fixed
+    }
     for key in values:
         if key not in fixed and not (shared and key == along):
-            made[key] = ((SAMPLE, dim), _padded(values[key], rows))  # type: ignore[assignment]
-    coords: dict[str, tuple[str, np.ndarray] | Sequence[str]] = {SAMPLE: labels.astype(object)}
+            made[key] = ((SAMPLE, dim), _padded(values[key], rows))
+    coords: dict[str, Any] = {SAMPLE: labels.astype(object)}
     if shared:
         coords[along] = (along, grids[0])
     return xr.Dataset(made, coords=coords)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 import subprocess
 import sys
@@ -26,6 +27,9 @@ from pima_physics.errors import ConfigError
 
 COMMANDS = ("demo", "init", "check", "fit", "predict", "intervene", "validate", "report",
             "simulators", "datasets")  # fmt: skip
+
+
+REAL_FILES = ("al6061_tension", "ising_images", "lighttunnel_spur", "nist_strd", "sachs")
 
 
 def run(*arguments: object) -> Result:
@@ -567,15 +571,55 @@ def test_init_writes_an_experiment_that_check_accepts(experiment: Path) -> None:
     assert "exists" in refused("init", "--from", "tension.nc", "--output", "new.yaml")
 
 
-@pytest.mark.parametrize(
-    "name", ["al6061_tension", "ising_images", "lighttunnel_spur", "nist_strd", "sachs"]
-)
+@pytest.mark.parametrize("name", REAL_FILES)
 def test_init_on_real_files_writes_what_check_accepts(
     folder: Path, shared_data: Path, name: str
 ) -> None:
     assert run("init", "--from", shared_data / f"{name}.nc").exit_code == 0
     result = run("check", f"{name}.yaml")
     assert result.exit_code == 0, result.output
+
+
+@pytest.mark.parametrize(
+    ("made", "expected"),
+    [("a.csv", "from_csv("), ("a.mat", "from_mat("), ("d/a.png", "from_images("),
+     ("d/a.csv", "from_csv_folder(")],
+)  # fmt: skip
+def test_init_names_the_importer_of_another_format(folder: Path, made: str, expected: str) -> None:
+    Path(made).parent.mkdir(exist_ok=True)
+    Path(made).write_text("")
+    assert expected in refused("init", "--from", made.split("/")[0])
+    assert not list(folder.glob("*.yaml"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", REAL_FILES)
+def test_init_on_real_files_writes_what_fit_runs(
+    folder: Path, shared_data: Path, name: str
+) -> None:
+    assert run("init", "--from", shared_data / f"{name}.nc").exit_code == 0
+    done = run("fit", f"{name}.yaml", "--epochs", "2", "--output", "run")
+    assert done.exit_code == 0, done.output
+    assert {"results.nc", "report.html", "experiment.yaml"} <= {
+        p.name for p in Path("run").iterdir()
+    }
+
+
+def test_names_are_completed_in_the_shell(folder: Path) -> None:
+    """As bash asks for it."""
+    words = {"pima-physics fi": "fit", "pima-physics simulators vo": "voce",
+             "pima-physics datasets lat": "lattices"}  # fmt: skip
+    for typed, expected in words.items():
+        asked = {
+            "_PIMA_PHYSICS_COMPLETE": "complete_bash",
+            "COMP_WORDS": typed,
+            "COMP_CWORD": str(len(typed.split()) - 1),
+        }
+        code = "from pima_physics.cli import main; main([])"
+        told = subprocess.run(
+            [sys.executable, "-c", code], env=os.environ | asked, capture_output=True, text=True
+        )
+        assert told.stdout.split() == [expected], told.stderr
 
 
 def test_init_keeps_hostile_names_inside_text(folder: Path) -> None:
