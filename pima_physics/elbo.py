@@ -30,7 +30,8 @@ from pima_physics.collapse import collapse
 from pima_physics.dataset import Data
 from pima_physics.decoders import Decoder, PhysicsDecoder
 from pima_physics.fusion import hide_entries, hide_modalities
-from pima_physics.gaussian import LOG_2PI, Gaussian, kl, product
+from pima_physics.gaussian import LOG_2PI, Gaussian, kl, product, standard_normal
+from pima_physics.latent import fuse
 from pima_physics.likelihoods import MIN_NOISE_VARIANCE
 from pima_physics.model import Network
 
@@ -56,6 +57,7 @@ class ELBO:
         Divergence of the posterior from what a part of the modalities says alone; not part of
         the bound.
     q : Gaussian
+        Without gradient, like the responsibility.
     responsibility : Tensor, shape (batch, component)
     residuals : dict of Tensor or None
         What every likelihood needs to update its noise.
@@ -115,52 +117,76 @@ def elbo(
     surrogates = surrogates or {}
     present = network.present(batch)
     experts = network.experts(batch)
-    q = product(*experts, present, network.mixture.base)
-    z = q.sample(generator) if draw else q.mean
-    outputs = network.decode(z, batch, skip=surrogates)
-    reconstruction, residuals, penalty = {}, {}, torch.zeros_like(z[:, 0])
-    for m, name in enumerate(network.names):
-        if name in surrogates:
-            term = _surrogate(network, m, z, surrogates[name], batch.modalities[name].mask)
-            reconstruction[name] = term
-        if name not in outputs:
-            continue
-        data, likelihood = batch.modalities[name], network.likelihood(name)
-        observed = likelihood.observe(outputs[name], data.values, data.mask)
-        reconstruction[name], residuals[name] = observed
-        extra = cast(Decoder, network.decoders[m]).penalty()
-        if isinstance(extra, Tensor):
-            penalty = penalty + extra
-    if unit_prior:
-        prior = -0.5 * (q.mean.square() + q.variance + LOG_2PI).sum(-1)
+    noise = standard_normal(experts[0][0], generator) if draw else None
+    base = network.mixture.base
+    seen = _part(network, batch, experts, present, generator) if align else None
+    # Experts of the same values are fused in one go; others were asked a second time.
+    same = seen is not None and seen[0] is experts
+    factors = None if unit_prior else network.mixture.density_factors()
+    latent = fuse(
+        experts,
+        present,
+        base,
+        noise=noise,
+        centre=None if factors is None else factors[0],
+        part=seen[1] if same and seen is not None else None,
+    )
+    alignment = latent.alignment
+    if seen is not None and not same:
+        alignment = kl(latent.q, product(*seen[0], seen[1], base))
+    reconstruction, residuals, penalty = _reconstruct(network, batch, latent.z, surrogates)
+    if factors is None:
+        axes = network.model.latent_dim
+        prior = -0.5 * (latent.features[:, :axes].sum(1) + axes * LOG_2PI)
         responsibility = torch.ones_like(prior)[:, None]
     else:
-        features, weights, constant = network.mixture.density_factors(q)
-        bias = network.log_prior(batch) + constant
+        bias = network.log_prior(batch) + factors[2]
         if network.has_component_laws:
             bias = bias + network.component_log_likelihood(batch, present)
         if targets is not None and anchor is not None:
             # Weak evidence for the discovered outcomes, as one more observed modality.
             bias = bias + targets.clamp(min=LEAST).log_().mul_(anchor)
             targets = None
-        prior, responsibility = collapse(features, weights, bias, targets)
-    alignment = torch.zeros_like(penalty)
-    if align:
-        part = _partial_posterior(network, batch, experts, present, generator)
-        alignment = kl(Gaussian(q.mean.detach(), q.log_variance.detach()), part)
+        prior, responsibility = collapse(latent.features, factors[1], bias, targets)
     return ELBO(
-        reconstruction, prior, q.entropy(), penalty, alignment, q, responsibility, residuals
+        reconstruction,
+        prior,
+        latent.entropy,
+        penalty,
+        alignment,
+        latent.q,
+        responsibility,
+        residuals,
     )
 
 
-def _partial_posterior(
+def _reconstruct(
+    network: Network, batch: Data, z: Tensor, surrogates: Mapping[str, Calibration]
+) -> tuple[dict[str, Tensor], dict[str, Tensor | None], Tensor]:
+    """Log likelihood of every modality, what its noise is estimated from, and the penalty."""
+    outputs = network.decode(z, batch, skip=surrogates)
+    reconstruction, residuals, penalty = {}, {}, torch.zeros_like(z[:, 0])
+    for m, name in enumerate(network.names):
+        data = batch.modalities[name]
+        if name in surrogates:
+            reconstruction[name] = _surrogate(network, m, z, surrogates[name], data.mask)
+        elif name in outputs:
+            observed = network.likelihood(name).observe(outputs[name], data.values, data.mask)
+            reconstruction[name], residuals[name] = observed
+            extra = cast(Decoder, network.decoders[m]).penalty()
+            if isinstance(extra, Tensor):
+                penalty = penalty + extra
+    return reconstruction, residuals, penalty
+
+
+def _part(
     network: Network,
     batch: Data,
     experts: tuple[Tensor, Tensor],
     present: Tensor,
     generator: torch.Generator | None,
-) -> Gaussian:
-    """Posterior from a random part of the modalities, with random gaps where data have gaps."""
+) -> tuple[tuple[Tensor, Tensor], Tensor]:
+    """Experts and a random part of the modalities, with random gaps where data have gaps."""
     cut = {
         name: modality.hide(hide_entries(modality.mask, generator))
         for name, modality in batch.modalities.items()
@@ -170,7 +196,7 @@ def _partial_posterior(
         batch = replace(batch, modalities=batch.modalities | cut)
         experts = network.experts(batch)
         present = network.present(batch)
-    return product(*experts, hide_modalities(present, generator), network.mixture.base)
+    return experts, hide_modalities(present, generator)
 
 
 def _surrogate(

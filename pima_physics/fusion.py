@@ -20,7 +20,8 @@ def hide_modalities(present: Tensor, generator: torch.Generator | None = None) -
     """
     modalities, batch = present.shape
     order = torch.rand(modalities, batch, generator=generator, device=present.device)
-    rank = (order + 2.0 * ~present).argsort(0).argsort(0)
+    key = order + 2.0 * ~present
+    rank = (key[:, None] > key[None]).sum(1)
     available = present.sum(0)
     choice = torch.rand(batch, generator=generator, device=present.device)
     kept = 1 + (choice * (available - 1).clamp(min=0)).floor().long()

@@ -35,17 +35,16 @@ class Gaussian:
 
     def sample(self, generator: torch.Generator | None = None) -> Tensor:
         """One reparametrised draw (Kingma and Welling 2014)."""
-        noise = torch.randn(
-            self.mean.shape,
-            generator=generator,
-            dtype=self.mean.dtype,
-            device=self.mean.device,
-        )
-        return self.mean + self.std * noise
+        return self.mean + self.std * standard_normal(self.mean, generator)
 
     def entropy(self) -> Tensor:
         r""":math:`H = \tfrac12 \sum_d (1 + \log 2\pi s_d^2)`, in nats, shape (...)."""
         return 0.5 * (self.log_variance + (1.0 + LOG_2PI)).sum(-1)
+
+
+def standard_normal(like: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    """Draws of N(0, 1) of the shape, type and device of another tensor."""
+    return torch.randn(like.shape, generator=generator, dtype=like.dtype, device=like.device)
 
 
 def product(mean: Tensor, log_variance: Tensor, present: Tensor, base: Gaussian) -> Gaussian:
@@ -90,32 +89,37 @@ def expected_log_density(q: Gaussian, mean: Tensor, log_variance: Tensor) -> Ten
     -------
     Tensor, shape (batch, component), in nats.
     """
-    features, weights, constant = density_factors(q, mean, log_variance)
-    return torch.addmm(constant, features, weights.T)
+    centre, weights, constant = density_factors(mean, log_variance)
+    m = q.mean - centre
+    return torch.addmm(constant, torch.cat([m.square() + q.variance, m], -1), weights.T)
 
 
-def density_factors(q: Gaussian, mean: Tensor, log_variance: Tensor) -> tuple[Tensor, ...]:
-    r"""Factors of :func:`expected_log_density`: features @ weights.T + constant.
+def density_factors(mean: Tensor, log_variance: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    r"""What :func:`expected_log_density` takes from the components.
+
+    With the features :math:`(\mu - \bar\mu)^2 + s^2` and :math:`\mu - \bar\mu` of q, it is
+    features @ weights.T + constant.
 
     Returns
     -------
-    features : Tensor, shape (batch, 2 * latent)
-        :math:`(\mu - \bar\mu)^2 + s^2` and :math:`\mu - \bar\mu`.
+    centre : Tensor, shape (latent,)
+        :math:`\bar\mu`.
     weights : Tensor, shape (component, 2 * latent)
     constant : Tensor, shape (component,)
     """
     # Shifting both by the components' centre keeps the expanded square free of cancellation.
     centre = mean.mean(0)
-    m, mu = q.mean - centre, mean - centre
+    mu = mean - centre
     precision = (-log_variance).exp()
     weighted = precision * mu
-    features = torch.cat([m.square() + q.variance, m], -1)
     weights = torch.cat([-0.5 * precision, weighted], -1)
     constant = -0.5 * ((log_variance + weighted * mu).sum(-1) + LOG_2PI * mean.shape[-1])
-    return features, weights, constant
+    return centre, weights, constant
 
 
 def kl(p: Gaussian, q: Gaussian) -> Tensor:
     r""":math:`KL(p \| q)` of diagonal Gaussians in nats, shape (...)."""
-    square = p.variance + (p.mean - q.mean).square()
-    return 0.5 * (q.log_variance - p.log_variance + square / q.variance - 1.0).sum(-1)
+    shift = q.log_variance - p.log_variance
+    return 0.5 * (
+        shift + (-shift).exp() + (p.mean - q.mean).square() * (-q.log_variance).exp() - 1.0
+    ).sum(-1)

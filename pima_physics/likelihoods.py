@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from pima_physics.errors import ConfigError, closest
-from pima_physics.masks import squared_residual
+from pima_physics.normal import normal_log_prob
 
 # Noise below a thousandth of the data's spread cannot be told from rounding in float32, and would
 # let one modality silence all others in the fused posterior.
@@ -67,10 +67,7 @@ class Normal(Likelihood):
 
     def observe(self, output: Tensor, values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Log density, and sums of squared residuals and of observed entries, shape (2,)."""
-        square, count = squared_residual(output, values, mask)
-        log_scale = torch.log(2.0 * math.pi * self.noise_variance)
-        log_prob = -0.5 * (square / self.noise_variance + count * log_scale)
-        return log_prob, torch.stack([square.detach(), count]).sum(1)
+        return normal_log_prob(output, values, mask, self.noise_variance)
 
     def mean(self, output: Tensor) -> Tensor:
         return output

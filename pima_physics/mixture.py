@@ -32,10 +32,10 @@ class Statistics:
     second: Tensor
 
     @staticmethod
-    def of(q: Gaussian, responsibility: Tensor) -> Statistics:
-        """Statistics of a batch."""
+    def of(q: Gaussian, responsibility: Tensor, *, scale: float = 1.0) -> Statistics:
+        """Statistics of a batch, times a factor."""
         one = torch.ones_like(q.mean[:, :1])
-        moments = torch.cat([one, q.mean, q.mean.square() + q.variance], 1)
+        moments = torch.cat([one, q.mean, q.mean.square() + q.variance], 1).mul_(scale)
         sums = (moments.T @ responsibility).T
         axes = q.mean.shape[1]
         return Statistics(sums[:, 0], sums[:, 1 : 1 + axes], sums[:, 1 + axes :])
@@ -47,10 +47,6 @@ class Statistics:
             self.first.lerp(other.first, weight),
             self.second.lerp(other.second, weight),
         )
-
-    def scaled(self, factor: float) -> Statistics:
-        """All sums times a factor."""
-        return Statistics(self.count * factor, self.first * factor, self.second * factor)
 
 
 class Mixture(nn.Module):
@@ -78,9 +74,9 @@ class Mixture(nn.Module):
         """E_q log p(z|c), shape (batch, component)."""
         return expected_log_density(q, self.mean, self.log_variance)
 
-    def density_factors(self, q: Gaussian) -> tuple[Tensor, ...]:
-        """E_q log p(z|c) as features, weights and constant."""
-        return density_factors(q, self.mean, self.log_variance)
+    def density_factors(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Centre, weights and constant of E_q log p(z|c)."""
+        return density_factors(self.mean, self.log_variance)
 
     @torch.no_grad()
     def update(self, statistics: Statistics, *, shrinkage: float = 5.0) -> None:
@@ -91,23 +87,24 @@ class Mixture(nn.Module):
         one, both with the weight of ``shrinkage`` samples: what a rare joint outcome looks like
         is told by its nodes until it has samples of its own.
         """
-        count, first = statistics.count, statistics.first
-        n = count[:, None]
-        mean = first / n.clamp(min=1e-8)
-        design = self.design.to(mean)
-        gram = design.T @ (n * design) + 1e-3 * torch.eye(design.shape[1]).to(mean)
-        additive = design @ torch.linalg.solve(gram, design.T @ first)
-        mean = (n * mean + shrinkage * additive) / (n + shrinkage)
-        scatter = statistics.second - 2.0 * mean * first + n * mean.square()
-        pooled = scatter.sum(0) / count.sum().clamp(min=1.0)
-        variance = (scatter + shrinkage * pooled) / (n + shrinkage)
-        self.mean.copy_(mean)
-        self.log_variance.copy_(variance.clamp(min=MIN_STD**2).log())
+        count, first, second = statistics.count, statistics.first, statistics.second
+        n, design = count[:, None], self.design
+        weight = n + shrinkage
+        gram = design.T @ (n * design)
+        gram.diagonal().add_(1e-3)
+        # Positive definite by its diagonal; the check for failure would wait for a GPU.
+        coefficients, _ = torch.linalg.solve_ex(gram, design.T @ first)
+        mean = (first + shrinkage * (design @ coefficients)).div_(weight)
+        scatter = torch.addcmul(second, mean, n * mean - 2.0 * first)
         total = count.sum().clamp(min=1.0)
-        centre = first.sum(0) / total
-        spread = statistics.second.sum(0) / total - centre.square()
+        pooled = scatter.sum(0).div_(total)
+        variance = scatter.add_(pooled, alpha=shrinkage).div_(weight)
+        self.mean.copy_(mean)
+        self.log_variance.copy_(variance.clamp_(min=MIN_STD**2).log_())
+        centre = first.sum(0).div_(total)
+        spread = (second.sum(0) / total).sub_(centre.square())
         self.base_mean.copy_(centre)
-        self.base_log_variance.copy_(spread.clamp(min=MIN_STD**2).log())
+        self.base_log_variance.copy_(spread.clamp_(min=MIN_STD**2).log_())
 
 
 def additive_design(dag: DAG) -> np.ndarray:

@@ -13,7 +13,6 @@ from pima_physics.dag_fit import fit_dag_prior
 from pima_physics.dataset import Data
 from pima_physics.elbo import ELBO, elbo
 from pima_physics.errors import SolveError
-from pima_physics.gaussian import Gaussian
 from pima_physics.mixture import Statistics
 from pima_physics.model import Network
 from pima_physics.trainer_failures import check_epoch, explain, unsolved
@@ -138,9 +137,11 @@ def _step(
     except SolveError as error:
         raise unsolved(loop, batch, error) from error
     loss = (terms.penalty + terms.alignment - terms.total).mean()
-    loop.optimiser.zero_grad(set_to_none=True)
+    parameters = [p for group in loop.optimiser.param_groups for p in group["params"]]
+    for parameter in parameters:
+        parameter.grad = None
     loss.backward()
-    if _clip(loop):
+    if _clip(loop, [p.grad for p in parameters if p.grad is not None]):
         loop.optimiser.step()
     else:
         loop.skipped += 1
@@ -150,27 +151,23 @@ def _step(
     return terms
 
 
-def _clip(loop: Loop) -> bool:
+def _clip(loop: Loop, gradients: list[Tensor]) -> bool:
     """Scale down a gradient that is far larger than usual; False where it is not finite."""
-    parameters = [p for g in loop.optimiser.param_groups for p in g["params"] if p.grad is not None]
-    norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+    norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
     if loop.careful and not math.isfinite(norm):
         return False
-    usual = norm.detach() if loop.typical_norm is None else loop.typical_norm
+    usual = norm if loop.typical_norm is None else loop.typical_norm
     limit = loop.options.clip * usual
-    excess = norm / limit.clamp(min=1e-12)
     # Where the host knows that nothing is to be scaled, it saves the pass over all gradients.
-    if not loop.careful or float(excess) > 0.99:
-        # As a largest norm of `limit`, which would have to be a number known to the host.
-        torch.nn.utils.clip_grads_with_norm_(parameters, 1.0, excess)
-    loop.typical_norm = usual.lerp(torch.minimum(norm.detach(), limit), 0.05)
+    if not loop.careful or float(norm) > float(limit):
+        torch._foreach_mul_(gradients, (limit / norm.clamp(min=1e-12)).clamp(max=1.0))
+    loop.typical_norm = usual.lerp(torch.minimum(norm, limit), 0.05)
     return True
 
 
 def _update_prior(loop: Loop, terms: ELBO, size: int, steps: int) -> None:
     """Block update of the mixture from running sufficient statistics, about an epoch long."""
-    q = Gaussian(terms.q.mean.detach(), terms.q.log_variance.detach())
-    batch = Statistics.of(q, terms.responsibility.detach()).scaled(size / len(q.mean))
+    batch = Statistics.of(terms.q, terms.responsibility, scale=size / len(terms.q.mean))
     if loop.statistics is None:
         loop.statistics = batch
     loop.statistics = loop.statistics.blend(batch, 1.0 / max(steps, 2))

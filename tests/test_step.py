@@ -1,0 +1,157 @@
+"""Gradients that are written down agree with automatic differentiation of the plain formulas."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from pima_physics.collapse import collapse
+from pima_physics.fusion import hide_modalities
+from pima_physics.gaussian import LOG_2PI, Gaussian, expected_log_density, kl, product
+from pima_physics.latent import fuse
+from pima_physics.likelihoods import Normal
+from pima_physics.masks import compact, expand, per_sample
+from pima_physics.mixture import Statistics
+
+MODALITIES, BATCH, AXES, COMPONENTS = 3, 7, 4, 5
+
+
+def draw(*shape: int, seed: int = 0) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+
+@pytest.fixture
+def experts() -> tuple[Tensor, Tensor]:
+    shape = (MODALITIES, BATCH, AXES)
+    return draw(*shape).requires_grad_(), draw(*shape, seed=1).requires_grad_()
+
+
+@pytest.mark.parametrize("drawn", [True, False])
+@pytest.mark.parametrize("aligned", [True, False])
+def test_latent_part_of_the_bound(
+    experts: tuple[Tensor, Tensor], drawn: bool, aligned: bool
+) -> None:
+    present = draw(MODALITIES, BATCH, seed=2) > -0.5
+    present[0] = True
+    part = hide_modalities(present, torch.Generator().manual_seed(3)) if aligned else None
+    base = Gaussian(draw(AXES, seed=4), draw(AXES, seed=5))
+    noise = draw(BATCH, AXES, seed=6) if drawn else None
+    centre = draw(AXES, seed=7)
+    weights = [draw(BATCH, n, seed=8 + n) for n in (AXES, 2 * AXES)]
+
+    fused = fuse(experts, present, base, noise=noise, centre=centre, part=part)
+    ours = [fused.z, fused.features, fused.entropy, fused.alignment]
+
+    q = product(*experts, present, base)
+    m = q.mean - centre
+    z = q.mean if noise is None else q.mean + q.std * noise
+    plain = [z, torch.cat([m.square() + q.variance, m], 1), q.entropy()]
+    held = Gaussian(q.mean.detach(), q.log_variance.detach())
+    plain.append(
+        torch.zeros(BATCH, dtype=torch.float64)
+        if part is None
+        else kl(held, product(*experts, part, base))
+    )
+    for a, b in zip(ours, plain, strict=True):
+        torch.testing.assert_close(a, b)
+    torch.testing.assert_close(fused.q.log_variance, held.log_variance)
+
+    def total(terms: list[Tensor]) -> Tensor:
+        some = terms[2].square().sum() + (terms[3] * draw(BATCH, seed=9)).sum()
+        return some + sum((t * w).sum() for t, w in zip(terms, weights, strict=False))
+
+    ours_grad = torch.autograd.grad(total(ours), experts)
+    for a, b in zip(ours_grad, torch.autograd.grad(total(plain), experts), strict=True):
+        torch.testing.assert_close(a, b)
+
+
+@pytest.mark.parametrize("rows", [1, BATCH])
+@pytest.mark.parametrize("given", [True, False])
+def test_sum_over_components(rows: int, given: bool) -> None:
+    features = draw(BATCH, 2 * AXES).requires_grad_()
+    weights, bias = draw(COMPONENTS, 2 * AXES, seed=1), draw(rows, COMPONENTS, seed=2)
+    bias.requires_grad_()
+    gamma = torch.softmax(draw(BATCH, COMPONENTS, seed=3), 1) if given else None
+    total, responsibility = collapse(features, weights, bias, gamma)
+    joint = bias + features @ weights.T
+    if gamma is None:
+        plain = torch.logsumexp(joint, 1)
+        torch.testing.assert_close(responsibility, torch.softmax(joint, 1))
+    else:
+        plain = (gamma * (joint - gamma.log())).sum(1)
+        assert responsibility is gamma or torch.equal(responsibility, gamma)
+    torch.testing.assert_close(total, plain)
+    scale = draw(BATCH, seed=4)
+    ours = torch.autograd.grad((total * scale).sum(), (features, bias))
+    for a, b in zip(
+        ours, torch.autograd.grad((plain * scale).sum(), (features, bias)), strict=True
+    ):
+        torch.testing.assert_close(a, b)
+
+
+def test_components_that_are_ruled_out_take_no_part() -> None:
+    features, weights = torch.zeros(2, 2), torch.zeros(3, 2)
+    bias = torch.tensor([[0.0, -1e9, -1e9]])
+    total, gamma = collapse(features, weights, bias)
+    assert total.tolist() == [0.0, 0.0] and gamma[0].tolist() == [1.0, 0.0, 0.0]
+
+
+def test_expected_log_density_is_the_plain_sum() -> None:
+    q = Gaussian(draw(BATCH, AXES), draw(BATCH, AXES, seed=1))
+    mean, spread = draw(COMPONENTS, AXES, seed=2), draw(COMPONENTS, AXES, seed=3)
+    square = q.variance[:, None] + (q.mean[:, None] - mean).square()
+    plain = -0.5 * (LOG_2PI + spread + square / spread.exp()).sum(-1)
+    torch.testing.assert_close(expected_log_density(q, mean, spread), plain)
+
+
+def test_statistics_are_weighted_moments() -> None:
+    q = Gaussian(draw(BATCH, AXES), draw(BATCH, AXES, seed=1))
+    gamma = torch.softmax(draw(BATCH, COMPONENTS, seed=2), 1)
+    found = Statistics.of(q, gamma, scale=3.0)
+    torch.testing.assert_close(found.count, 3.0 * gamma.sum(0))
+    torch.testing.assert_close(found.first, 3.0 * gamma.T @ q.mean)
+    torch.testing.assert_close(found.second, 3.0 * gamma.T @ (q.mean.square() + q.variance))
+
+
+@pytest.mark.parametrize("gaps", [True, False])
+def test_normal_likelihood_and_its_noise(gaps: bool) -> None:
+    likelihood = Normal().double()
+    likelihood.noise_variance.fill_(0.3)
+    shape = (BATCH, 3, 2)
+    output, values = draw(*shape).requires_grad_(), draw(*shape, seed=1)
+    mask = draw(*shape, seed=2) > 0 if gaps else expand(draw(BATCH, seed=2) > 0, shape)
+    assert (per_sample(mask) is None) == gaps
+    log_prob, residual = likelihood.observe(output, values, mask)
+    density = torch.distributions.Normal(output, 0.3**0.5).log_prob(values)
+    plain = (density * mask).flatten(1).sum(1)
+    torch.testing.assert_close(log_prob, plain)
+    scale = draw(BATCH, seed=3)
+    (ours,) = torch.autograd.grad((log_prob * scale).sum(), output)
+    torch.testing.assert_close(ours, torch.autograd.grad((plain * scale).sum(), output)[0])
+    likelihood.update(residual, 0.5)
+    square = ((values - output.detach()).square() * mask).sum() / mask.sum()
+    torch.testing.assert_close(likelihood.noise_variance, 0.5 * (0.3 + square))
+
+
+def test_masks_are_flags_only_where_no_sample_has_gaps() -> None:
+    mask = torch.ones(4, 3, dtype=torch.bool)
+    mask[2] = False
+    flag = per_sample(compact(mask))
+    assert flag is not None and flag.tolist() == [True, True, False, True]
+    assert torch.equal(compact(mask), mask)
+    mask[1, 2] = False
+    assert per_sample(compact(mask)) is None
+
+
+@pytest.mark.parametrize("modalities", [1, 2, 4])
+def test_a_part_is_never_empty_and_never_all_of_several(modalities: int) -> None:
+    present = torch.rand(modalities, 500, generator=torch.Generator().manual_seed(0)) > 0.3
+    part = hide_modalities(present, torch.Generator().manual_seed(1))
+    shown, available = part.sum(0), present.sum(0)
+    assert not (part & ~present).any()
+    assert (shown[available > 0] >= 1).all()
+    assert (shown[available > 1] < available[available > 1]).all()
+    if modalities == 4:
+        assert set(shown[available == 4].tolist()) == {1, 2, 3}
