@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,12 +21,12 @@ from pima_physics.results_assemble import build_tree
 from pima_physics.results_counterfactual import counterfactual_tree
 from pima_physics.results_predict import check_given, new_posterior_group, prediction, prepare_new
 from pima_physics.results_queries import check_action, effect, explanation, generate
-from pima_physics.results_text import summary
+from pima_physics.results_view import ResultsView
 from pima_physics.simulator import Simulator
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class FitResult:
+class FitResult(ResultsView):
     """What a fit found.
 
     Attributes
@@ -216,15 +215,9 @@ class FitResult:
         group = new_posterior_group(self.network, data, self.network.names)
         return explanation(self.bayes_net, group["responsibility"])
 
-    def __str__(self) -> str:
-        return summary(self.tree)
-
     def __repr__(self) -> str:
         nodes = ", ".join(self.bayes_net.nodes)
         return f"FitResult(modalities: {', '.join(self.network.names)}; nodes: {nodes})"
-
-    def _repr_html_(self) -> str:
-        return f"<pre>{html.escape(str(self))}</pre>"
 
 
 def assemble(
