@@ -67,6 +67,7 @@ LEVELS: dict[str, float] = {
     "checkpoint": 8,
     "trainer": 8,
     "schedule": 8.2,
+    "replicas": 8.25,
     "training": 8.3,
     "config": 8.5,
     "cli": 9,
