@@ -102,5 +102,5 @@ format: $(VENV)/.test
 	$(BIN)/ruff format $(FOLDERS)
 
 clean:
-	rm -rf $(VENV) .types build dist *.egg-info .pytest_cache .ruff_cache .hypothesis docs/_build
+	rm -rf $(VENV) .types build dist *.egg-info .pytest_cache .ruff_cache .hypothesis docs/_build docs/generated
 	find $(FOLDERS) -name __pycache__ -type d -prune -exec rm -rf {} +
