@@ -6,7 +6,7 @@ from pima_physics import __version__
 
 project = "pima_physics"
 author = "pima_physics developers"
-copyright = "pima_physics developers, MIT licence"  # noqa: A001 (Sphinx's own name)
+copyright = "pima_physics developers, MIT licence"
 release = version = __version__
 extensions = [
     "myst_parser",
