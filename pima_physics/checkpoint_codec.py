@@ -91,6 +91,8 @@ def _encode(value: Any, tensors: dict[str, Tensor]) -> Any:
         return {"$tuple": [_encode(v, tensors) for v in value]}
     if isinstance(value, Mapping):
         return {"$dict": [[_encode(k, tensors), _encode(v, tensors)] for k, v in value.items()]}
+    if hasattr(value, "checksum"):
+        return {"$sum": value.checksum()}  # data on disk, which no checkpoint holds
     kind = type(value)
     if is_dataclass(value) and f"{kind.__module__}.".startswith(PACKAGE):
         parts = [[f.name, _encode(getattr(value, f.name), tensors)] for f in fields(value)]

@@ -18,7 +18,7 @@ from pima_physics.units import Conversion, compatible, conversion
 # Variables up to this size are read once; larger ones in slices, once for every pass.
 KEEP_BYTES = 2**28
 # Slices hold about this many numbers, so that float64 copies stay small beside the data.
-SLICE_NUMBERS = 2**22
+SLICE_NUMBERS = 2**21
 
 
 @dataclass(frozen=True)
@@ -49,12 +49,12 @@ class Source:
         """What is standardised as a whole: every scalar variable, or the one array."""
         return self.request.variables
 
-    def slices(self) -> Iterator[tuple[slice, np.ndarray]]:
+    def slices(self, begin: int = 0, end: int | None = None) -> Iterator[tuple[slice, np.ndarray]]:
         """Yield float64 values of some samples, in the modality's unit, NaN if not observed."""
         points = max(1, int(np.prod(self.shape)))
-        step = max(1, SLICE_NUMBERS // points)
-        for begin in range(0, self.size, step):
-            part = slice(begin, min(begin + step, self.size))
+        step, end = max(1, SLICE_NUMBERS // points), self.size if end is None else end
+        for first in range(begin, end, step):
+            part = slice(first, min(first + step, end))
             yield part, self._read(part)
 
     def _read(self, part: slice) -> np.ndarray:

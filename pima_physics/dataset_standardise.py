@@ -13,17 +13,15 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from pima_physics.dataset_checks import RAW, raise_scan, raise_unobserved, unsuitable, warn_far
 from pima_physics.dataset_coordinates import fill_grid
 from pima_physics.dataset_info import ModalityInfo
 from pima_physics.dataset_records import ModalityData
 from pima_physics.dataset_source import Source
-from pima_physics.errors import DataError, Problems, UnitError
+from pima_physics.dataset_stream import Store, StreamedModality, too_large
+from pima_physics.dataset_survey import survey
+from pima_physics.errors import DataError
 from pima_physics.masks import compact
-from pima_physics.units import DIMENSIONLESS, compatible
-
-RAW = ("bernoulli", "poisson")
-# Such a value is an outlier that a normal likelihood follows, or a fill value left as a number.
-FAR = 30.0
 
 
 @dataclass(frozen=True)
@@ -63,6 +61,8 @@ def standardise(
         Where values are infinite, do not suit the likelihood, or none is observed.
     """
     likelihood = source.request.likelihood if info is None else info.likelihood
+    if too_large(source, dtype):
+        return _on_disk(source, info, train, likelihood, dtype, warnings)
     magnitude = _scan(source, train, likelihood, fitting=info is None)
     if info is not None:
         shift, scale = info.shift, info.scale
@@ -81,6 +81,37 @@ def standardise(
         _check_grids(source, mask)
         grid = {k: torch.as_tensor(fill_grid(g)).to(dtype) for k, g in source.grids.items()}
     return ModalityData(info, values, mask, present, grid)
+
+
+def _on_disk(
+    source: Source,
+    info: ModalityInfo | None,
+    train: np.ndarray,
+    likelihood: str,
+    dtype: torch.dtype,
+    warnings: list[str],
+) -> ModalityData:
+    """A modality that is read when it is needed, checked in one pass."""
+    found = survey(source, train, likelihood)
+    raise_scan(source, likelihood, found.infinite, found.unsuitable)
+    if info is not None:
+        shift, scale = info.shift, info.scale
+    else:
+        raise_unobserved(source, found.count)
+        if likelihood in RAW:
+            zero = np.zeros_like(found.magnitude)
+            shift, scale = _shaped(source, zero, zero + 1.0)
+        else:
+            variance = found.square / np.maximum(found.count, 1)
+            moments = Moments(found.count, found.mean, variance, found.divisor)
+            shift, scale = _shift_scale(source, moments, warnings)
+        info = _info(source, shift, scale, likelihood, found.gaps)
+    ends = np.stack([found.low, found.high])
+    away = np.abs((ends - np.reshape(shift, -1)) / np.reshape(scale, -1))
+    warn_far(source, float(np.nanmax(away)), shift, scale, dtype, warnings)
+    grid = {k: torch.as_tensor(fill_grid(g)).to(dtype) for k, g in source.grids.items()} or None
+    present = torch.from_numpy(found.present)
+    return StreamedModality(info, Store(source, shift, scale, dtype, found.digest), present, grid)
 
 
 def _info(
@@ -112,77 +143,19 @@ def _scan(source: Source, train: np.ndarray, likelihood: str, *, fitting: bool) 
     magnitude = np.zeros(size)
     observed = np.zeros(size, int)
     infinite: list[tuple[int, int]] = []
-    unsuitable: list[tuple[int, float]] = []
+    wrong: list[tuple[int, float]] = []
     for part, values in source.slices():
         bad = np.isinf(values).reshape(len(values), -1).sum(1)
         infinite += [(part.start + int(i), int(bad[i])) for i in np.flatnonzero(bad)]
         if likelihood in RAW:
-            unsuitable += _unsuitable(values, likelihood, part.start)
+            wrong += unsuitable(values, likelihood, part.start)
         x = np.abs(_by_channel(source, values)[train[part]])
         magnitude = np.maximum(magnitude, np.nan_to_num(x, nan=0.0).max((0, 2), initial=0.0))
         observed += np.isfinite(x).sum((0, 2))
-    _raise_scan(source, likelihood, infinite, unsuitable)
-    if fitting and train.any() and not observed.all():
-        names = [n for n, c in zip(source.channels, observed, strict=False) if not c]
-        raise DataError(
-            f"modality '{source.request.name}': no observed value in the training samples",
-            found=f"only NaN in {', '.join(names)}",
-            fix="leave the variable out, or check how missing values were marked",
-        )
+    raise_scan(source, likelihood, infinite, wrong)
+    if fitting and train.any():
+        raise_unobserved(source, observed)
     return magnitude
-
-
-def _unsuitable(values: np.ndarray, likelihood: str, start: int) -> list[tuple[int, float]]:
-    """Sample and value of entries that a likelihood for counts or fractions cannot take."""
-    known = np.isfinite(values)
-    x = np.where(known, values, 0.0)
-    if likelihood == "bernoulli":
-        bad = (x < 0.0) | (x > 1.0)
-    else:
-        bad = (x < 0.0) | (np.abs(x - np.round(x)) > 1e-6 * np.maximum(1.0, np.abs(x)))
-    where = np.argwhere(bad)
-    return [(start + int(index[0]), float(values[tuple(index)])) for index in where]
-
-
-def _raise_scan(
-    source: Source,
-    likelihood: str,
-    infinite: list[tuple[int, int]],
-    unsuitable: list[tuple[int, float]],
-) -> None:
-    problems = Problems()
-    name = source.request.name
-    if infinite:
-        problems.add(
-            DataError(
-                f"modality '{name}' ({', '.join(source.channels)}) has infinite values",
-                found=f"{sum(n for _, n in infinite)} in {len(infinite)} samples, "
-                f"the first at position {infinite[0][0]}",
-                expected="finite numbers, NaN where not observed",
-                fix="replace them by NaN",
-            )
-        )
-    if unsuitable:
-        first, value = unsuitable[0]
-        counts = likelihood == "poisson"
-        problems.add(
-            DataError(
-                f"modality '{name}' does not suit likelihood '{likelihood}'",
-                found=f"{len(unsuitable)} values, the first {value:g} at position {first}",
-                expected="whole numbers from 0" if counts else "values from 0 to 1",
-                fix="use likelihood: normal" if counts else "rescale them, or use normal",
-            )
-        )
-    if likelihood in RAW and not compatible(source.unit, DIMENSIONLESS):
-        problems.add(
-            UnitError(
-                f"modality '{name}': likelihood '{likelihood}' needs plain numbers",
-                found=f"units '{source.unit}'",
-                expected="'dimensionless' or 'count'",
-                fix="use likelihood: normal",
-            )
-        )
-    problems.raise_if_any()
 
 
 def _moments(source: Source, train: np.ndarray, magnitude: np.ndarray) -> Moments:
@@ -239,18 +212,7 @@ def _store(
         stored[part] = torch.from_numpy(z).to(dtype)
         mask[part] = torch.from_numpy(known)
         farthest = max(farthest, float(np.abs(z).max(initial=0.0)))
-    if not bool(torch.isfinite(stored).all()):
-        raise DataError(
-            f"modality '{source.request.name}' has values too large for its own spread",
-            found=f"up to {farthest:.3g} standard deviations from the mean",
-            fix="check the unit, and mark fill values as NaN",
-        )
-    raw = bool(np.all(scale == 1.0) and np.all(shift == 0.0))
-    if farthest > FAR and not raw:
-        warnings.append(
-            f"modality '{source.request.name}' has values {farthest:.3g} standard deviations from "
-            "the mean: mark fill values as NaN; outliers suit likelihood student_t"
-        )
+    warn_far(source, farthest, shift, scale, dtype, warnings)
     return stored, compact(mask)
 
 

@@ -11,6 +11,13 @@ from torch import Tensor
 from pima_physics.calibrate import Calibration
 from pima_physics.dag_fit import fit_dag_prior
 from pima_physics.dataset import Data
+from pima_physics.dataset_stream import (
+    feed,
+    in_turn,
+    is_streamed,
+    window_size,
+    windowed_batches,
+)
 from pima_physics.elbo import ELBO, elbo
 from pima_physics.errors import SolveError
 from pima_physics.mixture import Statistics
@@ -59,13 +66,15 @@ def train_epoch(
     for group in loop.optimiser.param_groups:
         group["lr"] = rate
     loop.network.train()
-    sets = batches(data.size, loop.options.batch_size, seed=loop.seed, epoch=loop.epoch)
-    for index in sets[loop.step :]:
+    windows = _windows(loop, data)
+    steps = sum(map(len, windows))
+    for index, batch in feed(data, windows, loop.step):
         train_batch(
             loop,
-            data,
+            batch,
             index,
-            steps=len(sets),
+            size=data.size,
+            steps=steps,
             phase=phase,
             targets=targets,
             anchor=anchor,
@@ -74,31 +83,45 @@ def train_epoch(
         if after_batch is not None:
             after_batch()
     means = {name: float(value) for name, value in loop.sums.items()}
-    check_epoch(loop, means["elbo"], phase, len(sets))
+    check_epoch(loop, means["elbo"], phase, steps)
     loop.step, loop.sums, loop.skipped = 0, {}, 0
     return means
 
 
+def _windows(loop: Loop, data: Data) -> list[list[Tensor]]:
+    """Positions of an epoch's batches; in one window where the data are in memory."""
+    size, order = loop.options.batch_size, {"seed": loop.seed, "epoch": loop.epoch}
+    if is_streamed(data):
+        return windowed_batches(data.size, size, window_size(data, size), **order)
+    return [batches(data.size, size, **order)]
+
+
 def train_batch(
     loop: Loop,
-    data: Data,
+    batch: Data,
     index: Tensor,
     *,
+    size: int,
     steps: int,
     phase: str,
     targets: Tensor | None = None,
     anchor: float | None = None,
     surrogates: Mapping[str, Calibration] | None = None,
 ) -> None:
-    """One of an epoch's ``steps``: gradient, noise levels, block update of the prior, record."""
+    """One of an epoch's ``steps``: gradient, noise levels, block update of the prior, record.
+
+    Parameters
+    ----------
+    index : Tensor
+        Positions of the batch among the ``size`` samples, for what is known of each.
+    """
     unit_prior = phase == "warm-up"
-    batch = data.take(index)
     held = None if targets is None else targets[index]
     fits = None if surrogates is None else {n: c.take(index) for n, c in surrogates.items()}
     terms = _step(loop, batch, held, fits, unit_prior, anchor)
     if not unit_prior:
-        _update_prior(loop, terms, data.size, steps)
-    share = len(index) / data.size
+        _update_prior(loop, terms, size, steps)
+    share = len(index) / size
     for name, value in _means(terms).items():
         loop.sums[name] = loop.sums.get(name, 0.0) + share * value
     if loop.careful and not bool(torch.isfinite(loop.sums["elbo"])):
@@ -182,8 +205,7 @@ def evaluate(
     network.eval()
     generator = torch.Generator(device=network.outcomes.device).manual_seed(0)
     sums: dict[str, float] = {}
-    for begin in range(0, data.size, chunk):
-        batch = data.take(slice(begin, begin + chunk))
+    for _, batch in in_turn(data, chunk):
         for name, value in (
             elbo(network, batch, unit_prior=unit_prior, generator=generator).means().items()
         ):
@@ -209,10 +231,9 @@ def joint_counts(
         patterns, index = torch.unique(data.intervened, dim=0, return_inverse=True)
         rows = len(patterns)
     counts = torch.zeros(rows, len(network.outcomes), device=network.outcomes.device)
-    for begin in range(0, data.size, chunk):
-        part = slice(begin, begin + chunk)
+    for part, batch in in_turn(data, chunk):
         held = None if targets is None else targets[part]
-        terms = elbo(network, data.take(part), draw=False, targets=held, anchor=anchor)
+        terms = elbo(network, batch, draw=False, targets=held, anchor=anchor)
         counts.index_add_(0, index[part], terms.responsibility.to(counts))
     return counts, patterns
 

@@ -131,10 +131,12 @@ def our_step(loop: Loop, data: Data, order: Tensor, *, phase: str, targets: Tens
     steps = data.size // BATCH
 
     def step() -> None:
+        index = next(indices)
         train_batch(
             loop,
-            data,
-            next(indices),
+            data.take(index),
+            index,
+            size=data.size,
             steps=steps,
             phase=phase,
             targets=targets,

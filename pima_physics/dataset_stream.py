@@ -1,0 +1,274 @@
+r"""Modalities that stay on disk: read in contiguous windows, shuffled inside them.
+
+A modality that would not fit into memory is checked and summed up in one pass through the file.
+From then on it is read where it is needed: a few samples become tensors, many stay on disk.
+
+Training draws its batches from windows. A window joins :data:`PIECES` contiguous pieces from
+random places of the file, which are shuffled together; the next one is read by a thread while the
+present one is trained on, so that at most three are in memory. Quality of the shuffle: every
+epoch sees every sample once, in other pieces, windows and batches each time; the samples of a
+batch come from up to `PIECES` places of the file. In a file that is sorted by some factor with
+many values a batch therefore shows about that many of them, not all: shuffle such a file once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import resource
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pima_physics.dataset_info import ModalityInfo
+from pima_physics.dataset_records import Data, ModalityData
+from pima_physics.dataset_source import Source
+from pima_physics.errors import DataError
+from pima_physics.masks import compact
+
+# Bytes of float32 values in one window; fewer samples than fit into one are read at once.
+WINDOW_BYTES = 2**25
+PIECES = 8
+# Share of the memory that is available that checked data may take before they stay on disk.
+SHARE = 0.25
+
+
+def available_memory() -> int:
+    """Bytes that this process may still take: of the machine, its group and its own limits."""
+    limits = []
+    try:
+        pairs = (line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+        limits.append(1024 * int({k: v.split()[0] for k, v in pairs}["MemAvailable"]))
+        group = Path("/sys/fs/cgroup")
+        if (most := (group / "memory.max").read_text().strip()) != "max":
+            limits.append(int(most) - int((group / "memory.current").read_text()))
+    except (OSError, KeyError, ValueError):
+        pass
+    used = os.sysconf("SC_PAGE_SIZE") * _pages()
+    for kind in (resource.RLIMIT_DATA, resource.RLIMIT_AS):
+        soft = resource.getrlimit(kind)[0]
+        if soft != resource.RLIM_INFINITY:
+            limits.append(max(0, soft - used))
+    return min(limits, default=2**62)
+
+
+def _pages() -> int:
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[5])  # data and stack
+    except (OSError, IndexError, ValueError):
+        return 0
+
+
+def too_large(source: Source, dtype: torch.dtype) -> bool:
+    """Whether the tensors of a modality would take more than their share of the memory."""
+    numbers = source.size * max(1, int(np.prod(source.shape)))
+    return numbers * (dtype.itemsize + 1) > SHARE * available_memory()
+
+
+@dataclass(frozen=True)
+class Store:
+    """A modality on disk, standardised when it is read."""
+
+    source: Source
+    shift: np.ndarray
+    scale: np.ndarray
+    dtype: torch.dtype
+    digest: str
+
+    def read(self, positions: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Values and mask of samples in any order, in as few contiguous reads as sensible."""
+        order = np.argsort(positions, kind="stable")
+        wanted = positions[order]
+        values = torch.empty(len(wanted), *self.source.shape, dtype=self.dtype)
+        mask = torch.empty(values.shape, dtype=torch.bool)
+        # A gap of a few samples is read along; a wide one parts two reads.
+        cuts = np.flatnonzero(np.diff(wanted) > 16) + 1
+        done = 0
+        for run in np.split(wanted, cuts):
+            for part, raw in self.source.slices(int(run[0]), int(run[-1]) + 1):
+                inside = run[(run >= part.start) & (run < part.stop)] - part.start
+                known = np.isfinite(raw[inside])
+                with np.errstate(over="ignore"):
+                    z = np.where(known, (raw[inside] - self.shift) / self.scale, 0.0)
+                place = torch.from_numpy(order[done : done + len(inside)])
+                values[place] = torch.from_numpy(z).to(self.dtype)
+                mask[place] = torch.from_numpy(known)
+                done += len(inside)
+        return values, mask
+
+
+class StreamedModality(ModalityData):
+    """A modality on disk; :meth:`take` gives tensors of a few samples, or a smaller one.
+
+    Parameters
+    ----------
+    present : Tensor of bool, shape (sample,)
+    index : int array, optional
+        Positions of its samples in the file.
+    """
+
+    def __init__(
+        self,
+        info: ModalityInfo,
+        store: Store,
+        present: Tensor,
+        grid: dict[str, Tensor] | None = None,
+        *,
+        index: np.ndarray | None = None,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        own = {"info": info, "store": store, "grid": grid, "device": device}
+        own["present"] = present.to(device)
+        own["index"] = np.arange(len(present)) if index is None else index
+        for name, value in own.items():
+            object.__setattr__(self, name, value)
+
+    store: Store
+    index: np.ndarray
+    device: torch.device | str
+
+    @property
+    def bytes_each(self) -> int:
+        """Bytes of a sample's values."""
+        return max(1, int(np.prod(self.info.shape))) * self.store.dtype.itemsize
+
+    def _whole(self, what: str) -> Tensor:
+        if len(self.index) * self.bytes_each > WINDOW_BYTES:
+            raise DataError(
+                f"modality '{self.info.name}' does not fit into memory as a whole",
+                found=f"{len(self.index)} samples of {self.bytes_each} bytes",
+                fix="use fewer samples, or coarser ones",
+            )
+        return getattr(self.load(np.arange(len(self.index))), what)
+
+    @property
+    def values(self) -> Tensor:  # type: ignore[override]
+        """All values, where they are few."""
+        return self._whole("values")
+
+    @property
+    def mask(self) -> Tensor:  # type: ignore[override]
+        """Which values were observed, where they are few."""
+        return self._whole("mask")
+
+    def load(self, rows: np.ndarray) -> ModalityData:
+        """Tensors of some of the samples."""
+        where = torch.from_numpy(rows).to(self.present.device)
+        values, mask = self.store.read(self.index[rows])
+        grid = None if self.grid is None else {k: v[where] for k, v in self.grid.items()}
+        part = ModalityData(self.info, values, compact(mask), self.present[where], grid)
+        return part.to(self.device)
+
+    def take(self, index: Any) -> ModalityData:
+        """Return some samples: as tensors where they fill no more than a window."""
+        host = index.cpu().numpy() if isinstance(index, Tensor) else index
+        rows = np.arange(len(self.index))[host]
+        if len(rows) * self.bytes_each <= WINDOW_BYTES:
+            return self.load(rows)
+        where = torch.from_numpy(rows).to(self.present.device)
+        return StreamedModality(
+            self.info,
+            self.store,
+            self.present[where],
+            None if self.grid is None else {k: v[where] for k, v in self.grid.items()},
+            index=self.index[rows],
+            device=self.device,
+        )
+
+    def to(self, device: torch.device | str) -> ModalityData:
+        """Return the same, with tensors on a device when they are read."""
+        grid = None if self.grid is None else {k: v.to(device) for k, v in self.grid.items()}
+        return StreamedModality(
+            self.info, self.store, self.present, grid, index=self.index, device=device
+        )
+
+    def checksum(self) -> str:
+        """What tells the data of one experiment from those of another."""
+        place = hashlib.sha256(np.ascontiguousarray(self.index).tobytes()).hexdigest()
+        return f"{self.store.digest} {place}"
+
+
+def is_streamed(data: Data) -> bool:
+    """Whether some modality stays on disk."""
+    return any(isinstance(m, StreamedModality) for m in data.modalities.values())
+
+
+def window_size(data: Data, batch_size: int) -> int:
+    """Samples of a window: as many as fit, at least four batches."""
+    streamed = [m for m in data.modalities.values() if isinstance(m, StreamedModality)]
+    each = sum(m.bytes_each for m in streamed)
+    return max(4 * batch_size, WINDOW_BYTES // max(1, each))
+
+
+def windowed_batches(
+    size: int, batch_size: int, window: int, *, seed: int, epoch: int
+) -> list[list[Tensor]]:
+    """Batches of positions, window by window; by seed and epoch alone."""
+    generator = torch.Generator().manual_seed(seed + 1_000_003 * epoch)
+    count = max(1, round(size / window))
+    # Pieces start elsewhere in every epoch, so that neighbours part.
+    turn = int(torch.randint(size, (), generator=generator))
+    pieces = torch.arange(size).roll(turn).tensor_split(min(size, count * PIECES))
+    order = torch.randperm(len(pieces), generator=generator)
+    windows = []
+    for group in order.tensor_split(count):
+        joined = torch.cat([pieces[i] for i in group.tolist()])
+        mixed = joined[torch.randperm(len(joined), generator=generator)]
+        windows.append(list(mixed.tensor_split(max(1, round(len(mixed) / batch_size)))))
+    return windows
+
+
+def load(data: Data, index: Tensor) -> Data:
+    """Tensors of some samples, however many."""
+    rows = index.cpu().numpy()
+    modalities = {
+        name: m.load(rows) if isinstance(m, StreamedModality) else m.take(index)
+        for name, m in data.modalities.items()
+    }
+    return replace(replace(data, modalities={}).take(index), modalities=modalities)
+
+
+def ahead(loads: list[Callable[[], Data]]) -> Iterator[Data]:
+    """The results of loading, each read by a thread while the one before is in use."""
+    with ThreadPoolExecutor(1, thread_name_prefix="pima-read") as reader:
+        coming = reader.submit(loads[0]) if loads else None
+        for load in [*loads[1:], None]:
+            assert coming is not None
+            ready = coming.result()
+            coming = None if load is None else reader.submit(load)
+            yield ready
+            del ready
+
+
+def feed(data: Data, windows: list[list[Tensor]], skip: int = 0) -> Iterator[tuple[Tensor, Data]]:
+    """Batches of windows, with their positions, after the first ``skip``."""
+    if not is_streamed(data):
+        yield from ((index, data.take(index)) for sets in windows for index in sets[skip:])
+        return
+    left = []
+    for sets in windows:
+        left.append(sets[min(skip, len(sets)) :])
+        skip -= min(skip, len(sets))
+    left = [sets for sets in left if sets]
+    loads = [lambda sets=sets: load(data, torch.cat(sets)) for sets in left]
+    for sets, window in zip(left, ahead(loads), strict=True):
+        begin = 0
+        for index in sets:
+            yield index, window.take(slice(begin, begin + len(index)))
+            begin += len(index)
+
+
+def in_turn(data: Data, chunk: int) -> Iterator[tuple[slice, Data]]:
+    """Slices of all samples in their order, read ahead where they are on disk."""
+    parts = [slice(b, min(b + chunk, data.size)) for b in range(0, data.size, chunk)]
+    if not is_streamed(data):
+        yield from ((part, data.take(part)) for part in parts)
+        return
+    loads = [lambda part=part: data.take(part) for part in parts]
+    yield from zip(parts, ahead(loads), strict=True)

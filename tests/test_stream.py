@@ -1,0 +1,210 @@
+"""Data that stay on disk: the same tensors, statistics, errors and results as in memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+from support.training import LABELS, lines, model
+
+import pima_physics as pima
+from pima_physics import dataset_stream
+from pima_physics.checkpoint_codec import checksum
+from pima_physics.dataset import Data, Request, open_dataset, prepare
+from pima_physics.dataset_stream import (
+    StreamedModality,
+    feed,
+    in_turn,
+    is_streamed,
+    windowed_batches,
+)
+from pima_physics.errors import DataError, InputError
+
+REQUESTS = (Request("line", ("response",)), Request("vector", ("vector",)))
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So little memory that nothing fits."""
+    monkeypatch.setattr(dataset_stream, "available_memory", lambda: 1000)
+    monkeypatch.setattr(dataset_stream, "WINDOW_BYTES", 40 * 8 * 4)
+    monkeypatch.setattr("pima_physics.dataset_source.SLICE_NUMBERS", 50)
+
+
+def both(data: xr.Dataset, monkeypatch: pytest.MonkeyPatch, **options: Any) -> tuple[Data, Data]:
+    """Prepared in memory and on disk."""
+    with monkeypatch.context() as patch:
+        patch.setattr(dataset_stream, "available_memory", lambda: 2**40)
+        memory = prepare(data, REQUESTS, **options)
+    disk = prepare(data, REQUESTS, **options)
+    assert is_streamed(disk) and not is_streamed(memory)
+    return memory, disk
+
+
+def assert_same(a: Data, b: Data) -> None:
+    assert np.array_equal(a.sample_labels, b.sample_labels)
+    for name, m in a.modalities.items():
+        for part in ("values", "mask", "present"):
+            assert torch.equal(getattr(m, part), getattr(b.modalities[name], part)), (name, part)
+
+
+@pytest.fixture
+def holey() -> xr.Dataset:
+    data = lines(150)
+    data["response"][7, 3:] = np.nan
+    data["vector"][11] = np.nan
+    return data
+
+
+@pytest.mark.usefixtures("small")
+def test_tensors_and_statistics_are_those_in_memory(
+    holey: xr.Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train = np.arange(0, 150, 2)
+    memory, disk = both(holey, monkeypatch, train=train)
+    for name, m in memory.modalities.items():
+        info = disk.modalities[name].info
+        np.testing.assert_allclose(info.shift, m.info.shift, rtol=1e-13)
+        np.testing.assert_allclose(info.scale, m.info.scale, rtol=1e-13)
+        assert info.has_missing == m.info.has_missing
+    everything = dataset_stream.load(disk, torch.arange(150))
+    for name, m in memory.modalities.items():
+        found = everything.modalities[name]
+        torch.testing.assert_close(found.values, m.values, rtol=1e-6, atol=1e-6)
+        assert torch.equal(found.mask, m.mask) and torch.equal(found.present, m.present)
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("scale", [1e-30, 1.0, 1e200])
+def test_moments_of_one_pass_in_any_unit(scale: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = lines(80)
+    data["vector"] = data["vector"] * scale * np.linspace(1e-3, 1.0, 80)[:, None]
+    data["vector"].attrs["units"] = "m"
+    memory, disk = both(data, monkeypatch)
+    a, b = memory.modalities["vector"].info, disk.modalities["vector"].info
+    np.testing.assert_allclose(b.scale / a.scale, 1.0, rtol=1e-12)
+    np.testing.assert_allclose((b.shift - a.shift) / a.scale, 0.0, atol=1e-12)
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize(
+    "index", [slice(3, 20), torch.tensor([5, 149, 5, 0]), np.arange(149, 0, -1), slice(None)]
+)
+def test_taking_samples(index: Any, holey: xr.Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, disk = both(holey, monkeypatch)
+    everything = dataset_stream.load(disk, torch.arange(150))
+    part, again = disk.take(index), disk.take(index)
+    if is_streamed(part):  # a part of a part
+        part, again = (dataset_stream.load(p, torch.arange(0, p.size, 3)) for p in (part, again))
+        assert_same(part, everything.take(index).take(slice(None, None, 3)))
+    else:
+        assert_same(part, everything.take(index))
+    assert_same(part, again)
+
+
+@pytest.mark.usefixtures("small")
+def test_too_much_at_once_is_refused(monkeypatch: pytest.MonkeyPatch, holey: xr.Dataset) -> None:
+    _, disk = both(holey, monkeypatch)
+    with pytest.raises(DataError, match="does not fit into memory as a whole"):
+        _ = disk.modalities["line"].values
+
+
+@pytest.mark.parametrize(("size", "batch", "window"), [(1000, 16, 100), (50, 16, 1000), (7, 4, 8)])
+def test_every_sample_is_in_one_batch_of_every_epoch(size: int, batch: int, window: int) -> None:
+    first = windowed_batches(size, batch, window, seed=0, epoch=0)
+    joined = torch.cat([index for sets in first for index in sets])
+    assert torch.equal(joined.sort().values, torch.arange(size))
+    assert all(len(torch.cat(sets)) <= 1.6 * window + 8 for sets in first)
+    again = windowed_batches(size, batch, window, seed=0, epoch=0)
+    assert torch.equal(joined, torch.cat([index for sets in again for index in sets]))
+    other = windowed_batches(size, batch, window, seed=0, epoch=1)
+    assert not torch.equal(joined, torch.cat([index for sets in other for index in sets]))
+
+
+def test_quality_of_the_shuffle() -> None:
+    """Batches of a sorted file come from several places, and neighbours are parted."""
+    size, batch, window = 20_000, 128, 2_000
+    places, together = [], 0
+    for epoch in range(5):
+        windows = windowed_batches(size, batch, window, seed=0, epoch=epoch)
+        sets = [index for group in windows for index in group]
+        places += [len(torch.unique(index // (window // 8))) for index in sets]
+        mates = torch.empty(size, dtype=torch.long)
+        for number, index in enumerate(sets):
+            mates[index] = number
+        together += int((mates[1:] == mates[:-1]).sum())
+    assert np.mean(places) > 8
+    assert together / (5 * size) < 0.1  # 1/16 by chance within a window
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("skip", [0, 3, 11])
+def test_feed_gives_the_samples_of_every_batch(
+    skip: int, holey: xr.Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, disk = both(holey, monkeypatch)
+    everything = dataset_stream.load(disk, torch.arange(150))
+    windows = windowed_batches(150, 8, 40, seed=0, epoch=0)
+    wanted = [index for sets in windows for index in sets][skip:]
+    found = list(feed(disk, windows, skip))
+    assert len(found) == len(wanted) > 3
+    for index, (position, batch) in zip(wanted, found, strict=True):
+        assert torch.equal(index, position)
+        assert_same(batch, everything.take(index))
+    whole = [batch for _, batch in in_turn(disk, 32)]
+    assert sum(b.size for b in whole) == 150
+    assert_same(whole[1], everything.take(slice(32, 64)))
+
+
+@pytest.mark.usefixtures("small")
+def test_what_is_wrong_is_found_on_disk_too(holey: xr.Dataset) -> None:
+    bad = holey.copy(deep=True)
+    bad["response"][140, 2] = np.inf
+    with pytest.raises(InputError, match="infinite values"):
+        prepare(bad, REQUESTS)
+    counts = (Request("line", ("vector",), likelihood="poisson"),)
+    with pytest.raises(InputError, match="does not suit likelihood 'poisson'"):
+        prepare(holey, counts)
+    bad["response"][:] = np.nan
+    with pytest.raises(InputError, match="no observed value"):
+        prepare(bad, REQUESTS)
+
+
+@pytest.mark.usefixtures("small")
+def test_checksum_tells_data_apart(holey: xr.Dataset) -> None:
+    one = prepare(holey, REQUESTS).modalities["line"]
+    assert isinstance(one, StreamedModality)
+    other = holey.copy(deep=True)
+    other["response"][149, 7] += 1e-9
+    assert checksum(one) == checksum(prepare(holey, REQUESTS).modalities["line"])
+    assert checksum(one) != checksum(prepare(other, REQUESTS).modalities["line"])
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("kind", ["neural", "physics"])
+def test_a_fit_of_data_on_disk(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a user has it: a chunked Zarr store, through `fit`."""
+    monkeypatch.setattr("pima_physics.dataset_source.KEEP_BYTES", 0)
+    store = tmp_path / "lines.zarr"
+    lines(400).chunk({"sample": 64}).to_zarr(store, consolidated=False)
+    with xr.open_zarr(store, consolidated=False) as data:
+        options: dict[str, Any] = {"epochs": 12, "seed": 0, "labels": LABELS, "batch_size": 16}
+        result = pima.fit(model(kind), data, **options)
+        again = pima.fit(model(kind), data, **options)
+    assert float(result.tree["metrics"]["r2_test_line"]) > 0.8
+    assert result.tree["posterior"].sizes["sample"] == 400
+    for name, value in result.network.state_dict().items():
+        assert torch.equal(value, again.network.state_dict()[name])
+
+
+@pytest.mark.usefixtures("small")
+def test_netcdf_is_read_in_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pima_physics.dataset_source.KEEP_BYTES", 0)
+    lines(150).to_netcdf(tmp_path / "lines.nc")
+    with open_dataset(tmp_path / "lines.nc") as data:
+        memory, disk = both(data, monkeypatch)
+        assert_same(dataset_stream.load(disk, torch.arange(150)), memory)
