@@ -22,7 +22,7 @@ from pima_physics.decoders import Law, PhysicsDecoder
 from pima_physics.errors import SolveError
 from pima_physics.model import Network, squared_residuals
 from pima_physics.refine import double, jacobian_of, refine
-from pima_physics.simulator import ODE
+from pima_physics.simulator import ODE, ExternalSimulator
 
 # Parameter sets tried as starts, their spread in unconstrained units, samples fitted at most.
 STARTS, SPREAD, MAX_SAMPLES = 1024, 2.0, 4000
@@ -79,7 +79,7 @@ def _calibrate_one(
     decoder: PhysicsDecoder, data: Data, name: str, generator: torch.Generator
 ) -> Calibration:
     law = double(decoder.law)
-    slow = isinstance(law.simulator, ODE)
+    slow = isinstance(law.simulator, ODE | ExternalSimulator)
     modality = data.modalities[name]
     few = ODE_MAX_SAMPLES if slow else MAX_SAMPLES
     index = modality.present.nonzero()[:, 0]

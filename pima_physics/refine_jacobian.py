@@ -3,8 +3,9 @@ r"""Values and derivatives of a law for many samples at once.
 The derivatives are exact where the law can be differentiated twice: with w as cotangent of the
 prediction, :math:`g(w) = J^\top w` is linear in w, so its derivative by w is J itself, and each
 parameter costs one short backward pass. (Forward mode gives the same numbers, but each of its
-calls has a cost of milliseconds.) Laws with differentiation of their own (ODE engines, outside
-code) are differentiated by forward mode, and where that is missing by central differences.
+calls has a cost of milliseconds.) Laws with differentiation of their own (ODE engines) are
+differentiated by forward mode, and where that is missing by central differences; outside code
+supplies its own derivatives, or differences whose step it has probed.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from pima_physics.decoders import Law
 from pima_physics.errors import SolveError
+from pima_physics.simulator import ExternalSimulator
 
 Grid = Mapping[str, Tensor] | None
 Way = Callable[[Law, Tensor, Grid], Tensor]
@@ -67,6 +69,8 @@ def take(grid: Grid, rows: Tensor | slice) -> dict[str, Tensor] | None:
 
 def jacobian_of(law: Law, raw: Tensor, grid: Grid) -> Tensor:
     """d prediction / d raw, shape (batch, points, parameter)."""
+    if isinstance(law.simulator, ExternalSimulator):
+        return outside(law, raw, grid)
     for way in (backward_twice, forward):
         try:
             return way(law, raw, grid)
@@ -77,6 +81,8 @@ def jacobian_of(law: Law, raw: Tensor, grid: Grid) -> Tensor:
 
 def jacobian_way(law: Law, raw: Tensor, grid: Grid) -> Way:
     """The first way that works for a law, tried on one sample."""
+    if isinstance(law.simulator, ExternalSimulator):
+        return outside
     one = slice(0, 1)
     for way in (backward_twice, forward):
         try:
@@ -113,6 +119,22 @@ def backward_twice(law: Law, raw: Tensor, grid: Grid) -> Tensor:
         if bool((away > AGREE * (terms.abs().sum(1) + product.abs())).any()):
             raise RuntimeError("the law cannot be differentiated twice")
     return jacobian
+
+
+def outside(law: Law, raw: Tensor, grid: Grid) -> Tensor:
+    """Derivatives that an outside code gives, by the chain rule in raw parameters and in units."""
+    assert isinstance(law.simulator, ExternalSimulator)
+    with torch.enable_grad():
+        leaf = raw.detach().requires_grad_()
+        values = law.parameters_of(leaf)
+        total = torch.stack(list(values.values())).sum()
+        (slope,) = torch.autograd.grad(total, leaf)
+    named = {name: value.detach() for name, value in values.items()}
+    x, p = law.simulator.arguments(law.coordinates(grid, raw), named)
+    wanted = [list(law.simulator.parameters).index(name) for name in law.free]
+    output = list(law.simulator.outputs).index(law.observe)
+    jacobian = law.simulator.jacobians(x, p)[:, wanted, output] * slope[..., None]
+    return (jacobian * law.gain.to(raw)).mT
 
 
 @torch.no_grad()
