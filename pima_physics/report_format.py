@@ -9,8 +9,8 @@ DIGITS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def _typeset(body: str) -> str:
-    """A true minus sign, and thin spaces between thousands."""
-    return body.replace("-", "−").replace(",", "\u2009")
+    """A true minus sign, and narrow spaces between thousands at which no line breaks."""
+    return body.replace("-", "−").replace(",", "\u202f")
 
 
 def number(value: float, significant: int = 3) -> str:
@@ -78,7 +78,7 @@ def joined(items: Sequence[str]) -> str:
 
 def counted(count: int, noun: str, plural: str | None = None) -> str:
     """``1 sample``, ``2 samples``."""
-    return f"{count:,} {noun if count == 1 else plural or noun + 's'}".replace(",", "\u2009")
+    return f"{count:,} {noun if count == 1 else plural or noun + 's'}".replace(",", "\u202f")
 
 
 def moment(stamp: str) -> str:

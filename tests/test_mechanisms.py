@@ -15,7 +15,7 @@ from pima_physics import validation
 from pima_physics.cli import app
 from pima_physics.errors import ConfigError, InputError
 from pima_physics.validation import CheckError, check_mechanisms, mechanism, predictive_checks
-from pima_physics.validation.checks import FAILED, OPEN, PASSED, Check, CheckReport, verdict
+from pima_physics.verdicts import FAILED, OPEN, PASSED, Check, CheckReport, verdict
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from pima_physics.errors import InputError, PimaError
 from pima_physics.report_format import number, percent, probability, with_error
 
 VOID = {"meta", "link", "br", "img"}
-NARROW = {"\u00a0": " ", "\u2009": " "}
+NARROW = {"\u00a0": " ", "\u202f": " "}
 
 
 class Page(HTMLParser):
@@ -129,6 +129,20 @@ def test_calibration_counts_held_out_samples_where_only_those_are_stored():
     text = Page(report.render(tree)).text()
     assert f"Counted over {len(held)} held-out samples" in text
     assert "could not be made" not in text
+
+
+def test_discrepancies_between_data_and_model_are_named(rng):
+    tree = make_tree(samples=200, modalities=("curve",), without=("features", "history"))
+    right = Page(report.render(tree)).text()
+    assert "Posterior predictive checks" in right and "0 of 6 differ" in right
+    group = tree["reconstruction/curve"].to_dataset()
+    group["observed"] = group["observed"] + 12 * rng.normal(size=(200, 1))
+    tree["reconstruction/curve"] = xr.DataTree(group)
+    tree["crossmodal/curve"] = xr.DataTree(group.assign_attrs(given="image"))
+    wrong = Page(report.render(tree)).text()
+    assert "residuals of neighbours along strain are correlated by 0." in wrong
+    assert "curve, from image alone" in wrong
+    assert "Too sure" in wrong and "Too sure" not in right
 
 
 def test_only_directed_edges_get_arrowheads(html):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
-from html import escape
+from html import escape, unescape
 from pathlib import Path
 
 import pytest
@@ -52,15 +53,10 @@ def pages() -> dict[str, str]:
     return {"full": report.render(full), "hostile": report.render(hostile_tree())}
 
 
-def look(html: str, folder: Path, width: int, dark: bool) -> tuple[dict, str]:
-    """What the probe saw, and what the browser complained about."""
-    outer = folder / "outer.html"
-    outer.write_text(
-        f'<!DOCTYPE html><meta charset="utf-8"><body><script>window.alerts = 0;</script>'
-        f'<iframe width="{width}" height="900" style="border:0" srcdoc="{escape(html)}"></iframe>'
-        f'<script>document.querySelector("iframe").onload = () => {{ {PROBE} }}</script>',
-        encoding="utf-8",
-    )
+def browse(page: str, folder: Path, *, dark: bool = False) -> tuple[str, str]:
+    """The page as it is after its scripts ran, and what the browser complained about."""
+    file = folder / "outer.html"
+    file.write_text(page, encoding="utf-8")
     scheme = 0 if dark else 1
     done = subprocess.run(
         [
@@ -78,15 +74,27 @@ def look(html: str, folder: Path, width: int, dark: bool) -> tuple[dict, str]:
             "--window-size=1700,1000",
             "--virtual-time-budget=4000",
             "--dump-dom",
-            outer.as_uri(),
+            file.as_uri(),
         ],
         capture_output=True,
         text=True,
         timeout=120,
         check=True,
     )
-    found = done.stdout.split("RESULT")[-1].split("END")[0].replace("&amp;", "&")
     console = "\n".join(line for line in done.stderr.splitlines() if "CONSOLE" in line)
+    return done.stdout, console
+
+
+def look(html: str, folder: Path, width: int, dark: bool) -> tuple[dict, str]:
+    """What the probe saw, and what the browser complained about."""
+    page, console = browse(
+        f'<!DOCTYPE html><meta charset="utf-8"><body><script>window.alerts = 0;</script>'
+        f'<iframe width="{width}" height="900" style="border:0" srcdoc="{escape(html)}"></iframe>'
+        f'<script>document.querySelector("iframe").onload = () => {{ {PROBE} }}</script>',
+        folder,
+        dark=dark,
+    )
+    found = page.split("RESULT")[-1].split("END")[0].replace("&amp;", "&")
     return json.loads(found), console
 
 
@@ -113,3 +121,41 @@ def test_the_probe_sees_what_is_wrong(tmp_path):
     assert "loud" in console
     assert seen["scroll"] > seen["width"]
     assert seen["worst"] < 4.5 and seen["small"] < 9
+
+
+def audit(html: str, folder: Path, *, dark: bool) -> list[str]:
+    """Violations that axe-core finds. Its script needs the page without its security policy."""
+    module = pytest.importorskip("axe_core_python", reason="pip install axe-core-python")
+    axe = (Path(module.__file__).parent / "axe.min.js").read_text("utf-8")
+    open_page = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", html)
+    script = (
+        "axe.run().then(r => { document.body.textContent = 'RESULT' + JSON.stringify("
+        "r.violations.map(v => `${v.impact} ${v.id}: ${v.help}, ${v.nodes[0].html.slice(0, 99)}`)"
+        ") + 'END' + r.passes.length; })"
+    )
+    page, _ = browse(
+        f"{open_page}<script>{axe}</script><script>{script}</script>", folder, dark=dark
+    )
+    found, _, passed = page.partition("RESULT")[2].partition("END")
+    assert int(re.match(r"\d+", passed)[0]) > 15  # it did look
+    return json.loads(unescape(found))
+
+
+@pytest.mark.parametrize(
+    ("name", "dark"),
+    [
+        ("full", False),
+        pytest.param("full", True, marks=pytest.mark.slow),
+        pytest.param("hostile", False, marks=pytest.mark.slow),
+    ],
+)
+def test_axe_finds_nothing(pages, tmp_path, name, dark):
+    assert audit(pages[name], tmp_path, dark=dark) == []
+
+
+def test_axe_would_find_what_is_wrong(pages, tmp_path):
+    bad = pages["full"].replace(
+        "</main>", '<img src="data:,"><p style="color:#ddd">pale</p></main>'
+    )
+    found = " ".join(audit(bad, tmp_path, dark=False))
+    assert "image-alt" in found and "color-contrast" in found

@@ -27,15 +27,13 @@ if __name__ != "pima_physics.validation":
     )
 
 if TYPE_CHECKING:
+    from pima_physics.posterior_checks import predictive_checks as predictive_checks
     from pima_physics.validation.calibration import coverage as coverage
     from pima_physics.validation.calibration import rank_test as rank_test
     from pima_physics.validation.calibration import reliability as reliability
     from pima_physics.validation.calibration import (
         simulation_based_calibration as simulation_based_calibration,
     )
-    from pima_physics.validation.checks import Check as Check
-    from pima_physics.validation.checks import CheckError as CheckError
-    from pima_physics.validation.checks import CheckReport as CheckReport
     from pima_physics.validation.fit_calibration import self_calibration as self_calibration
     from pima_physics.validation.graphs import adjustment_distance as adjustment_distance
     from pima_physics.validation.graphs import compare_graphs as compare_graphs
@@ -50,15 +48,17 @@ if TYPE_CHECKING:
     from pima_physics.validation.metrics import match_nodes as match_nodes
     from pima_physics.validation.metrics import match_outcomes as match_outcomes
     from pima_physics.validation.metrics import parameter_recovery as parameter_recovery
-    from pima_physics.validation.posterior_checks import predictive_checks as predictive_checks
     from pima_physics.validation.runs import validate_run as validate_run
     from pima_physics.validation.stability import bootstrap_edges as bootstrap_edges
     from pima_physics.validation.stability import compare_fits as compare_fits
+    from pima_physics.verdicts import Check as Check
+    from pima_physics.verdicts import CheckError as CheckError
+    from pima_physics.verdicts import CheckReport as CheckReport
 
 _HOMES = {
-    "Check": "checks",
-    "CheckError": "checks",
-    "CheckReport": "checks",
+    "Check": "pima_physics.verdicts",
+    "CheckError": "pima_physics.verdicts",
+    "CheckReport": "pima_physics.verdicts",
     "Edge": "mechanisms",
     "Law": "mechanisms",
     "Relation": "mechanisms",
@@ -73,7 +73,7 @@ _HOMES = {
     "match_outcomes": "metrics",
     "mechanism": "mechanism_file",
     "parameter_recovery": "metrics",
-    "predictive_checks": "posterior_checks",
+    "predictive_checks": "pima_physics.posterior_checks",
     "rank_test": "calibration",
     "read_mechanisms": "mechanism_file",
     "reliability": "calibration",
@@ -115,7 +115,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    home = _HOMES[name]
+    return getattr(import_module(home if "." in home else f"{__name__}.{home}"), name)
 
 
 def __dir__() -> list[str]:

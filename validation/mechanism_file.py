@@ -24,11 +24,11 @@ import xarray as xr
 from pima_physics.config_yaml import read_mapping
 from pima_physics.errors import ConfigError, InputError, Problems, closest
 from pima_physics.units import parse
-from pima_physics.validation.checks import CheckReport
 from pima_physics.validation.findings import Factor, Findings
 from pima_physics.validation.mechanisms import Edge, Law, Mechanism, Relation, Value
 from pima_physics.validation.metrics import match_nodes
 from pima_physics.validation.runs import factor_codes
+from pima_physics.verdicts import CheckReport
 
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _PATTERNS = {

@@ -41,11 +41,11 @@ from scipy.stats import norm
 
 from pima_physics.errors import InputError
 from pima_physics.plots_tree import children, labels, variable
+from pima_physics.posterior_checks import predictive_checks
 from pima_physics.results_text import number
 from pima_physics.units import conversion, difference, pretty
-from pima_physics.validation.checks import FAILED, OPEN, PASSED, Check, verdict
 from pima_physics.validation.findings import Estimate, Findings
-from pima_physics.validation.posterior_checks import predictive_checks
+from pima_physics.verdicts import FAILED, OPEN, PASSED, Check, verdict
 
 
 class Mechanism(Protocol):

@@ -32,7 +32,7 @@ import xarray as xr
 from scipy.stats import norm, t
 
 from pima_physics.plots_tree import assigned_outcomes, children, held_out_in, nodes
-from pima_physics.validation.checks import FAILED, OPEN, PASSED, Check, CheckReport
+from pima_physics.verdicts import FAILED, OPEN, PASSED, Check, CheckReport
 
 SIGNIFICANCE = 0.01
 MATERIAL = 0.1
