@@ -22,16 +22,19 @@ from pima_physics.atomic import atomic_path, write_text
 from pima_physics.bayesnet import BayesNet
 from pima_physics.dag import DAG
 from pima_physics.dataset import ModalityInfo
-from pima_physics.errors import InputError, PimaError
+from pima_physics.errors import InputError
 from pima_physics.knowledge import Knowledge
 from pima_physics.modality import Modality, Neural, Physics
 from pima_physics.model import PIMA, Network
 from pima_physics.parameters import Parameter
 from pima_physics.results_provenance import package_version
+from pima_physics.results_sums import verify, write_sums
 from pima_physics.runfolder import RunFolder
 from pima_physics.simulator import Simulator, find
 
 FORMAT, FORMAT_VERSION = "pima_physics model", 1
+# Layout of results.nc; files without a number are of the layout before the first one.
+RESULTS_VERSION = 1
 NEURAL = ("variable", "units", "likelihood", "network", "hidden", "coordinates")
 PHYSICS = (
     "observe", "variable", "units", "likelihood", "per", "discrepancy", "hidden", "coordinates",
@@ -62,10 +65,14 @@ def save(
     """Write the files of a run; each is replaced whole or not at all, results.nc last."""
     run = RunFolder(Path(run_dir))
     run.check_usable()
+    run.sums.unlink(missing_ok=True)
     write_model(run.model, network, bayes_net, table_counts, sample_dim)
     write_text(run.history, history_csv(tree))
+    stamped = tree.copy()
+    stamped.attrs = tree.attrs | {"format_version": RESULTS_VERSION}
     with atomic_path(run.results) as part:
-        tree.to_netcdf(part, engine="netcdf4", encoding=_encoding(tree))
+        stamped.to_netcdf(part, engine="netcdf4", encoding=_encoding(tree))
+    write_sums(run, (run.model, run.history, run.results))
 
 
 def write_model(
@@ -176,6 +183,7 @@ def load(run_dir: str | Path, simulators: Mapping[str, Simulator] | None = None)
                 expected="a folder that FitResult.save or pima-physics fit wrote",
                 fix="the fit may have failed or still be running" if folder.is_dir() else None,
             )
+    verify(run)
     description, tensors = read_model(run.model)
     network = rebuild(description, simulators)
     try:
@@ -230,11 +238,28 @@ def read_tree(path: Path) -> xr.DataTree:
     """results.nc in memory."""
     try:
         with xr.open_datatree(path, engine="netcdf4", decode_timedelta=False) as tree:
-            return tree.load()
-    except PimaError:
-        raise
+            loaded = tree.load()
     except Exception as error:  # the libraries below raise anything on a damaged file
         raise _damaged(path, str(error)) from error
+    _check_version(path, loaded)
+    return loaded
+
+
+def _check_version(path: Path, tree: xr.DataTree) -> None:
+    """Refuse a newer layout; drop the number, which belongs to the file."""
+    written = tree.attrs.pop("format_version", 0)
+    try:
+        version = int(written)
+    except (TypeError, ValueError):
+        raise _damaged(path, f"format version {written!r}") from None
+    if version > RESULTS_VERSION:
+        raise InputError(
+            f"{path} was written by a newer version",
+            found=f"format version {version} "
+            f"(pima_physics {tree.attrs.get('package_version', 'unknown')})",
+            expected=f"format version {RESULTS_VERSION} or lower",
+            fix="update pima-physics, or fit again with this version",
+        )
 
 
 def _damaged(path: Path, reason: str) -> InputError:

@@ -14,6 +14,9 @@ from pathlib import Path
 from pima_physics.atomic import PART, disk_errors, flush, part_name
 from pima_physics.errors import InputError
 
+SUMS = "SHA256SUMS"
+"""File of checksums, as ``sha256sum`` writes it."""
+
 
 class FolderInUseError(InputError):
     """Another process writes into the run folder."""
@@ -50,6 +53,11 @@ class RunFolder:
     def results(self) -> Path:
         """Everything a scientist reads, with units."""
         return self.path / "results.nc"
+
+    @property
+    def sums(self) -> Path:
+        """Checksums of model, results and history."""
+        return self.path / SUMS
 
     @property
     def history(self) -> Path:
@@ -154,10 +162,12 @@ class RunFolder:
 
 def _move_into(stage: Path, folder: Path) -> None:
     """Flush every staged file first, then rename: the moment of change is as short as it can be."""
-    entries = sorted(stage.iterdir(), key=lambda p: (p.name == "results.nc", p.name))
+    last = ("results.nc", SUMS)  # old checksums go first, new ones come when all they say is true
+    entries = sorted(stage.iterdir(), key=lambda p: (p.name in last, p.name == SUMS, p.name))
     for file in stage.rglob("*"):
         if file.is_file():
             flush(file)
+    (folder / SUMS).unlink(missing_ok=True)
     for entry in entries:
         goal = folder / entry.name
         if entry.is_dir() and goal.is_dir():

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from pima_physics.atomic import PART, atomic_path, write_text
 from pima_physics.errors import InputError, PimaError
+from pima_physics.results_sums import verify, write_sums
 from pima_physics.runfolder import FolderInUseError, RunFolder
 
 
@@ -134,3 +137,113 @@ def test_a_full_disk_is_an_error_with_a_remedy(tmp_path: Path) -> None:
         part.write_text("new")
     assert "unchanged" in str(caught.value)
     assert target.read_text() == "old"
+
+
+def test_checksums_are_as_sha256sum_writes_them(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    for file in (run.model, run.results):
+        write_text(file, file.name)
+    write_sums(run, (run.model, run.results))
+    for line in run.sums.read_text().splitlines():
+        digest, name = line.split("  ")
+        assert hashlib.sha256(name.encode()).hexdigest() == digest
+    verify(run)
+    write_text(run.results, "results.nd")
+    with pytest.raises(InputError, match=r"damaged or changed since the fit: results\.nc"):
+        verify(run)
+    run.sums.unlink()
+    verify(run)  # an older run
+
+
+@pytest.mark.parametrize(
+    "text", ["", "no checksum", "\x00\xff", "0" * 64 + "  model.safetensors\n"]
+)
+def test_damaged_checksums_are_named(tmp_path: Path, text: str) -> None:
+    run = RunFolder(tmp_path)
+    write_text(run.model, "model")
+    write_text(run.results, "results")
+    run.sums.write_text(text, "latin-1")
+    with pytest.raises(InputError, match=r"SHA256SUMS"):
+        verify(run)
+
+
+def test_new_checksums_never_stand_beside_old_results(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever the move into place is cut, no checksum contradicts a file."""
+    real, run = os.replace, RunFolder(tmp_path)
+    for cut in range(4):
+        for file in (run.model, run.results):
+            write_text(file, f"old {file.name}")
+        write_sums(run, (run.model, run.results))
+        moved: list[str] = []
+
+        def stop(source: Path, goal: Path, cut: int = cut, moved: list[str] = moved) -> None:
+            if Path(goal).parent == tmp_path and not Path(goal).name.startswith(PART):
+                if len(moved) == cut:
+                    raise KeyboardInterrupt
+                moved.append(Path(goal).name)
+            real(source, goal)
+
+        with pytest.raises(KeyboardInterrupt), run.staged() as stage:
+            for file in (stage.model, stage.results):
+                write_text(file, f"new {file.name}")
+            write_sums(stage, (stage.model, stage.results))
+            monkeypatch.setattr(os, "replace", stop)
+            if cut == 3:
+                raise KeyboardInterrupt
+        monkeypatch.setattr(os, "replace", real)
+        verify(run)
+        assert cut == 3 or len(moved) == cut
+
+
+def mounted(folder: Path, size: str) -> bool:
+    command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
+    try:
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0
+    except FileNotFoundError:
+        return False
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 200 kB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if not mounted(folder, "200k"):
+        pytest.skip("a tmpfs cannot be mounted here")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_disk_that_fills_up_keeps_the_old_results(small_disk: Path) -> None:
+    run = RunFolder(small_disk / "run")
+    with run.locked(), run.staged() as stage:
+        write_text(stage.results, "old")
+    with pytest.raises(PimaError, match="free some space"), run.locked(), run.staged() as stage:
+        write_text(stage.results, "new")
+        write_text(stage.model, "x" * 400_000)
+    assert run.results.read_text() == "old"
+    assert not leftovers(run.path)
+
+
+@pytest.fixture
+def read_only(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if not mounted(folder, "200k"):
+        pytest.skip("a tmpfs cannot be mounted here")
+    (folder / "run").mkdir()
+    subprocess.run(["mount", "-o", "remount,ro", str(folder)], check=True)
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_read_only_disk_is_named(read_only: Path) -> None:
+    for name in ("run", "new"):
+        with pytest.raises(InputError, match="--output"), RunFolder(read_only / name).locked():
+            pytest.fail("written to a read-only disk")
