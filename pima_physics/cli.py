@@ -13,6 +13,7 @@ from typing import Annotated
 
 import typer
 
+from pima_physics.cli_causal import add_commands
 from pima_physics.cli_common import debug, reported
 
 app = typer.Typer(
@@ -170,6 +171,9 @@ def intervene(
 
     run_intervene(run, do, samples, seed, output)
     typer.echo(f"wrote {output}")
+
+
+add_commands(app)
 
 
 @app.command(

@@ -1,19 +1,23 @@
-"""Commands on a finished run: ``predict``, ``intervene``, ``report``."""
+"""What the commands on a finished run do: predictions, causal questions, the report."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import xarray as xr
+
 from pima_physics import results
 from pima_physics.atomic import atomic_path
-from pima_physics.cli_common import check_output, parse_outcomes, say
+from pima_physics.cli_common import check_output, parse_outcomes, say, table
 from pima_physics.cli_plan import code_text
 from pima_physics.config import importable_beside
 from pima_physics.config_yaml import read_mapping
 from pima_physics.dataset import open_dataset
 from pima_physics.errors import ConfigError, InputError, closest
 from pima_physics.runfolder import RunFolder
+from pima_physics.units import pretty
 
 
 def open_run(folder: Path) -> Any:
@@ -102,3 +106,66 @@ def run_report(folder: Path) -> Path:
     with run.locked(), atomic_path(run.report) as part:
         result.report(part, experiment)
     return run.report
+
+
+def run_sample(folder: Path, samples: int, seed: int, output: Path) -> None:
+    """Draw samples from the model as it is and write them in data units."""
+    check_output(output, folder)
+    drawn = open_run(folder).sample(samples, seed=seed)
+    with atomic_path(output) as part:
+        drawn.to_netcdf(part)
+
+
+def run_counterfactual(
+    folder: Path, data: Path, do: list[str], draws: int, seed: int, output: Path
+) -> None:
+    """Write what would have been observed of samples, had nodes had other outcomes."""
+    check_output(output, data, folder)
+    outcomes = parse_outcomes(do)
+    found = open_run(folder).counterfactual(open_dataset(data), do=outcomes, draws=draws, seed=seed)
+    with atomic_path(output) as part:
+        found.to_netcdf(part)
+
+
+def run_explain(folder: Path, data: Path | None, output: Path) -> None:
+    """Write the most probable joint outcome of every sample."""
+    check_output(output, *([folder] if data is None else [data, folder]))
+    result = open_run(folder)
+    found = result.explanation(None if data is None else open_dataset(data))
+    with atomic_path(output) as part:
+        found.to_netcdf(part)
+
+
+def run_effect(
+    folder: Path, node: str, quantity: str, reference: int, seed: int, output: Path | None
+) -> str:
+    """Return a table of the effect of a node on a quantity; write all of it where asked for."""
+    if output is not None:
+        check_output(output, folder)
+    found = open_run(folder).effect(node, quantity, reference=reference, seed=seed)
+    if output is not None:
+        with atomic_path(output) as part:
+            found.to_netcdf(part)
+    return effect_text(found)
+
+
+def effect_text(found: xr.Dataset) -> str:
+    """The effect as text; of a field, where the difference is largest."""
+    unit = pretty(str(found["mean"].attrs["units"]))
+    node, reference = found.attrs["node"], found.attrs["reference"]
+    lines = [f"effect of {node} on {found.attrs['quantity']}{f' in {unit}' if unit else ''}"]
+    inner = [dim for dim in found["mean"].dims if dim != "outcome"]
+    if inner:
+        largest = np.abs(found["difference"]).max("outcome").argmax(inner)
+        found = found.isel({str(dim): int(place) for dim, place in largest.items()})
+        place = ", ".join(f"{dim} {found[dim].values:.4g}" for dim in inner if dim in found.coords)
+        lines.append(f"shown where the difference is largest{f': {place}' if place else ''}")
+    shown = ["mean", "difference", "difference_lower", "difference_upper"]
+    shown += ["difference_least", "difference_most"]
+    rows = [
+        [f"{node} = {k}", *(f"{float(found[name][k]):.5g}" for name in shown)]
+        for k in range(found.sizes["outcome"])
+    ]
+    header = ["set", "mean", f"minus {node} = {reference}", "95 % from", "to"]
+    header += ["over the class from", "to"]
+    return "\n".join([*lines, "", table(header, rows), "", str(found.attrs["caution"])])

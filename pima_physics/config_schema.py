@@ -158,6 +158,7 @@ class Training(Section):
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
     restarts: Annotated[int, Field(ge=1)] = 1
     bootstrap: Annotated[int, Field(ge=0)] = 0
+    jobs: Annotated[int, Field(ge=1)] = 1
     patience: Annotated[int, Field(ge=1)] | None = None
     dtype: Literal["float32", "float64"] = "float32"
     warmup_fraction: Fraction | None = None

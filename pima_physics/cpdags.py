@@ -16,6 +16,8 @@ of interventional Markov equivalence classes", JMLR 13, 2012.
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
 from pima_physics.errors import InputError
@@ -120,6 +122,46 @@ def meek(skeleton: np.ndarray, directed: np.ndarray) -> np.ndarray:
             return arrows
         # One at a time: orienting an edge may decide about its neighbours.
         arrows[new[0][0], new[0][1]] = True
+
+
+def possible_parents(graph: np.ndarray, node: int) -> list[tuple[int, ...]]:
+    """Return every set of parents that a node has in some member of an equivalence class.
+
+    Parameters
+    ----------
+    graph : array (L, L)
+        A CPDAG, oriented further by knowledge or interventions or not.
+    node : int
+
+    Returns
+    -------
+    list of sorted tuples of int
+        At most 2^u for u undirected edges at the node.
+    """
+    possible = np.asarray(graph).astype(bool)
+    certain, skeleton = possible & ~possible.T, possible | possible.T
+    open_ends = np.flatnonzero(possible[node] & possible[:, node])
+    found = []
+    for choice in itertools.product((False, True), repeat=len(open_ends)):
+        arrows = certain.copy()
+        arrows[open_ends, node] = choice
+        arrows[node, open_ends] = ~np.array(choice, dtype=bool)
+        if _extends(skeleton, certain, arrows):
+            found.append(tuple(int(p) for p in np.flatnonzero(arrows[:, node])))
+    return found
+
+
+def _extends(skeleton: np.ndarray, certain: np.ndarray, arrows: np.ndarray) -> bool:
+    """True where arrows are part of a member of the class with these certain arrows."""
+    while True:
+        arrows = meek(skeleton, arrows)
+        if (arrows & arrows.T).any() or find_cycle(arrows) is not None:
+            return False
+        left = np.argwhere(skeleton & ~arrows & ~arrows.T)
+        if not len(left):
+            return bool((immoral_arrows(arrows) <= certain).all())
+        # What the rules leave open can be chosen either way, if anything can.
+        arrows[left[0][0], left[0][1]] = True
 
 
 def same_class(

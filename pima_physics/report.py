@@ -31,6 +31,7 @@ from pima_physics.report_fit import (
 from pima_physics.report_format import moment, short
 from pima_physics.report_physics import physics_section
 from pima_physics.report_provenance import citation_section, data_section
+from pima_physics.report_replicas import replicas_section
 from pima_physics.report_summary import key_facts, summary_section
 
 SECTIONS: tuple[tuple[str, str, Callable[[xr.DataTree], Section]], ...] = (
@@ -42,6 +43,7 @@ SECTIONS: tuple[tuple[str, str, Callable[[xr.DataTree], Section]], ...] = (
     ("crossmodal", "Predicting one modality from another", crossmodal_section),
     ("calibration", "Whether the stated uncertainty is right", calibration_section),
     ("evidence", "Evidence for each feature", discovery_section),
+    ("replicas", "Whether it comes back in other fits", replicas_section),
     ("training", "How the training went", history_section),
 )
 

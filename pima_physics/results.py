@@ -19,8 +19,9 @@ from pima_physics.errors import InputError
 from pima_physics.model import Network
 from pima_physics.results_assemble import build_tree
 from pima_physics.results_counterfactual import counterfactual_tree
+from pima_physics.results_effects import effect
 from pima_physics.results_predict import check_given, new_posterior_group, prediction, prepare_new
-from pima_physics.results_queries import check_action, effect, explanation, generate
+from pima_physics.results_queries import check_action, explanation, generate
 from pima_physics.results_view import ResultsView
 from pima_physics.simulator import Simulator
 
@@ -192,8 +193,10 @@ class FitResult(ResultsView):
         Returns
         -------
         Dataset
-            ``mean`` under do(node = outcome), ``difference`` to the reference, and their
-            standard errors, by outcome.
+            ``mean`` under do(node = outcome) and ``difference`` to the reference with standard
+            errors (``_std``), a 95 % interval (``difference_lower``, ``difference_upper``), and
+            ``difference_least``, ``difference_most`` over the graphs that the data cannot tell
+            apart.
         """
         return effect(
             self.network,

@@ -1,24 +1,16 @@
-"""Several starts of a fit, of which the best is kept; what tells one experiment from another."""
+"""What decides the result of a fit, and what tells one experiment from another."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any
 
 import torch
 
-from pima_physics.checkpoint import Keeper
 from pima_physics.checkpoint_codec import checksum
 from pima_physics.dataset import Data, ModalityInfo, Split
 from pima_physics.modality import Modality, Physics
 from pima_physics.model import PIMA
-from pima_physics.schedule import Run, run
-from pima_physics.schedule_epoch import Task
-from pima_physics.trainer_loop import Options, Progress
-
-log = logging.getLogger("pima_physics.training")
+from pima_physics.trainer_loop import Options
 
 
 @dataclass(frozen=True)
@@ -42,7 +34,7 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Job:
-    """All that decides the result of a fit."""
+    """All that decides the result of a fit, and (``jobs``) how many processes share it."""
 
     model: PIMA
     prepared: Prepared
@@ -50,71 +42,21 @@ class Job:
     seed: int
     epochs: int
     restarts: int
+    bootstrap: int
     patience: int
     dtype: str
     device: torch.device
+    jobs: int = 1
+
+    @property
+    def size(self) -> int:
+        """Number of replicas: starts, then bootstrap samples."""
+        return self.restarts + self.bootstrap
 
     @property
     def kind(self) -> torch.dtype:
         """The number type."""
         return getattr(torch, self.dtype)
-
-
-def best_of_starts(
-    job: Job, keeper: Keeper, kept: Mapping[str, Any], progress: Progress | None
-) -> Run:
-    """Train from every set of initial weights and return the run with the clearest nodes.
-
-    Parameters
-    ----------
-    kept : mapping
-        Parts of a checkpoint to go on from; empty for none.
-    """
-    train, validation = job.prepared.train, job.prepared.validation
-    task = Task(train.to(job.device), validation.to(job.device), progress, job.patience, keeper)
-    best, done = _read_best(job, kept)
-    for number in range(done, job.restarts):
-        _log_resumed(kept, number)
-        found = run(
-            job.model,
-            job.prepared.infos,
-            task,
-            job.options,
-            seed=job.seed + 1000 * number,
-            epochs=job.epochs,
-            dtype=job.kind,
-            kept=kept,
-        )
-        kept = {}
-        if best is None or found.discovery.total_evidence > best.discovery.total_evidence:
-            best = found
-        finished = {
-            "done": number + 1,
-            "network": best.network.state_dict(),
-            "discovery": best.discovery,
-            "history": best.history,
-            "alarms": best.alarms,
-        }
-        keeper.write(drop=("fits", "found", "state"), best=finished)
-    assert best is not None
-    return best
-
-
-def _read_best(job: Job, kept: Mapping[str, Any]) -> tuple[Run | None, int]:
-    """The best finished start of a checkpoint, and how many are finished."""
-    if "best" not in kept:
-        return None, 0
-    part = kept["best"]
-    network = job.model.build(job.prepared.infos).to(job.device, job.kind)
-    network.load_state_dict(part["network"])
-    best = Run(network.eval(), part["discovery"], part["history"], part["alarms"])
-    return best, part["done"]
-
-
-def _log_resumed(kept: Mapping[str, Any], number: int) -> None:
-    if "state" in kept:
-        loop = kept["state"]["loop"]
-        log.info("going on after epoch %d of start %d", loop["epoch"], number + 1)
 
 
 def fingerprint(job: Job) -> dict[str, str]:
@@ -137,6 +79,7 @@ def fingerprint(job: Job) -> dict[str, str]:
         "seed": str(job.seed),
         "epochs": str(job.epochs),
         "restarts": str(job.restarts),
+        "bootstrap": str(job.bootstrap),
         "patience": str(job.patience),
         "dtype": job.dtype,
         "device": job.device.type,
