@@ -20,6 +20,7 @@ from pima_physics.report_blocks import (
     Table,
     share_cell,
 )
+from pima_physics.report_covariates import covariate_blocks
 from pima_physics.report_figures import panel
 from pima_physics.report_format import joined, number, percent, short, with_error
 
@@ -66,7 +67,11 @@ def _modality(tree: xr.DataTree, modality: str) -> list[Block]:
         "means further apart than their errors and for groups that do not overlap."
     )
     blocks: list[Block] = [Figure(panels, caption)]
+    leading = {n: best[0] for n in names if (best := leading_node(tree, modality, n))}
+    headings = {n: _heading(tree, modality, n) for n in names}
+    blocks += covariate_blocks(tree, modality, leading, headings)
     blocks += _bound_notes(tree, modality, names)
+    blocks += _law_notes(tree, modality)
     blocks += _share_table(tree, modality, names)
     blocks += _outcome_table(tree, modality, names)
     blocks += _component_table(tree, modality, names)
@@ -157,6 +162,35 @@ def _bound_notes(tree: xr.DataTree, modality: str, names: tuple[str, ...]) -> li
         "the simulator."
     )
     return [Note("Parameters at their bounds", text, "caution")]
+
+
+def _law_notes(tree: xr.DataTree, modality: str) -> list[Block]:
+    """What the law leaves, and what a discrepancy network adds."""
+    ratio, share, added = (
+        view.variable(tree, "metrics", f"{kind}_{modality}")
+        for kind in ("misfit_ratio", "misfit_share", "discrepancy_share")
+    )
+    blocks: list[Block] = []
+    if ratio is not None and share is not None:
+        text = (
+            f"With every sample's best parameters the residuals are {number(float(ratio))} times "
+            f"the noise, and {percent(float(share))} of their variance is systematic along the "
+            "curve."
+        )
+        wrong = any("the law does not describe" in w and w.startswith(f"{modality}:")
+                    for w in view.warnings_of(tree))  # fmt: skip
+        if wrong:
+            text += " The standard errors do not contain this: question the law."
+            blocks.append(
+                Note("The law does not describe these data to within noise", text, "caution")
+            )
+        else:
+            blocks.append(Paragraph(text))
+    if added is not None:
+        blocks.append(
+            Paragraph(f"The discrepancy network adds {percent(float(added))} of the variance.")
+        )
+    return blocks
 
 
 def _share_table(tree: xr.DataTree, modality: str, names: tuple[str, ...]) -> list[Block]:

@@ -13,9 +13,11 @@ from pima_physics.discovery import Discovery
 from pima_physics.inference import anchored, infer
 from pima_physics.model import Network
 from pima_physics.results_checks import caveats, metrics_group
+from pima_physics.results_covariates import covariates_group
 from pima_physics.results_crossmodal import crossmodal
 from pima_physics.results_features import features_group
 from pima_physics.results_fields import reconstruction_group, reproduce
+from pima_physics.results_misfit import misfit_metrics
 from pima_physics.results_parameters import parameters_group
 from pima_physics.results_parts import law_of
 from pima_physics.results_physics import discrepancy_share, estimate
@@ -80,6 +82,12 @@ def build_tree(
         explained,
         discrepancy_share(network, data, posterior),
     )
+    used = {v for info in network.infos.values() for v in info.variables}
+    covariates = covariates_group(dataset, data.sample_dim, labels, used)
+    if covariates.data_vars:
+        groups["covariates"] = covariates
+    left = {safe(name): found.misfit for name, found in estimates.items()}
+    groups["metrics"] = groups["metrics"].assign(misfit_metrics(left))
     texts = caveats(
         network, data, posterior, graph, discovery, parts.train, estimates, groups["metrics"]
     )

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from pima_physics.dag import DAG
 from pima_physics.parameters import Parameter
+from pima_physics.results_misfit import Misfit
 from pima_physics.results_tree import (
     counted,
     marginals,
@@ -48,6 +49,8 @@ class Estimates:
         What the user should know.
     shared : bool
         Whether samples of a component share its parameters.
+    misfit : Misfit, optional
+        What the law leaves with every sample's best parameters.
     """
 
     names: tuple[str, ...]
@@ -59,6 +62,7 @@ class Estimates:
     refined: NDArray[np.bool_]
     notes: tuple[str, ...] = ()
     shared: bool = False
+    misfit: Misfit | None = None
 
 
 def weighted_mean(values: Array, weight: Array) -> tuple[Array, Array]:

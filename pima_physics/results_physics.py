@@ -17,11 +17,17 @@ from pima_physics.model import Network
 from pima_physics.refine import refine_components
 from pima_physics.results_parameters import Array, Estimates, weighted_mean
 from pima_physics.results_parts import FAILED, likelihood_of
-from pima_physics.results_refine import curves, noise_variance, refine_samples, slices
-from pima_physics.simulator import ODE
+from pima_physics.results_refine import (
+    SLOW,
+    curves,
+    noise_variance,
+    refine_samples,
+    remaining,
+    slices,
+)
 
-# Most samples that are polished; a differential equation is solved many times for each.
-MOST, ODE_MOST = 50_000, 2000
+# Most samples that are polished; a slow law is run many times for each.
+MOST, SLOW_MOST = 50_000, 2000
 # Above this number of components their parameters are means over samples.
 MOST_COMPONENTS = 512
 
@@ -50,6 +56,7 @@ def _by_sample(
     modality = data.modalities[name]
     present = modality.present.cpu().numpy()
     refined, notes = np.zeros(data.size, dtype=bool), []
+    left = None
     z = torch.as_tensor(posterior.mean).to(network.mixture.mean)
     with torch.no_grad():
         raw = decoder.raw_parameters(z).double()
@@ -57,8 +64,9 @@ def _by_sample(
     if len(index) and decoder.law.free:
         where = torch.as_tensor(index, device=raw.device)
         train = torch.as_tensor(np.isin(index, parts.train), device=raw.device)
+        fitted = curves(decoder, modality.take(where), z[where])
         found = refine_samples(
-            curves(decoder, modality.take(where), z[where]),
+            fitted,
             raw[where],
             train if bool(train.any()) else torch.ones_like(train),
             likelihood_of(network, name),
@@ -70,6 +78,9 @@ def _by_sample(
         std[index[kept]] = found.std[good].cpu().numpy()
         raw[where[good]] = found.raw[good]
         refined[index[kept]] = True
+        left = remaining(fitted.take(good), found.raw[good])
+        if left is not None and left.found:
+            notes.append(left.warning(name))
         if not kept.all():
             notes.append(
                 f"{name}: the parameters of {int((~kept).sum())} of {len(kept)} samples could not "
@@ -82,13 +93,21 @@ def _by_sample(
         )
     component, error, more = _components(network, m, data, parts, posterior, raw, mean)
     return Estimates(
-        decoder.law.free, mean, std, component, error, present, refined, (*notes, *more)
+        decoder.law.free,
+        mean,
+        std,
+        component,
+        error,
+        present,
+        refined,
+        (*notes, *more),
+        misfit=left,
     )
 
 
 def _chosen(law: Law, present: Array, parts: Split) -> Array:
     """Samples to polish: all that have the modality, test samples first where that is too many."""
-    most = ODE_MOST if isinstance(law.simulator, ODE) else MOST
+    most = SLOW_MOST if isinstance(law.simulator, SLOW) else MOST
     order = np.concatenate([parts.test, parts.validation, parts.train]).astype(int)
     order = order[present[order]]
     return np.sort(order[:most])

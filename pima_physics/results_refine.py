@@ -22,13 +22,14 @@ from pima_physics.refine import (
     population_prior,
     refine,
 )
+from pima_physics.results_misfit import Misfit, misfit
 from pima_physics.results_parts import FAILED
-from pima_physics.simulator import ODE
+from pima_physics.simulator import ODE, ExternalSimulator
 
 # Numbers per pass; passes of a law cost much the same for one sample as for thousands.
 WORKING, MOST_AT_ONCE, SMALLEST = 2_000_000, 4096, 32
-# A differential equation is solved many times per iteration: fewer iterations.
-ODE_ITERATIONS = 20
+# A slow law is run many times per iteration: fewer iterations.
+SLOW, SLOW_ITERATIONS = ODE | ExternalSimulator, 20
 # Iterations for samples that creep along a curved valley; a squared distance from the optimum
 # of this many standard errors is close enough.
 FURTHER, CLOSE = 200, 0.01
@@ -106,7 +107,7 @@ def refine_samples(data: Curves, start: Tensor, train: Tensor, likelihood: Likel
 def _finish(data: Curves, found: Refined, noise: float, prior: tuple[Tensor, Tensor]) -> Refined:
     """More iterations for samples that still creep along a curved valley."""
     settled = found.converged | (_decrement(data, found, noise, prior) < CLOSE)
-    if not bool(settled.all()) and not isinstance(data.law.simulator, ODE):
+    if not bool(settled.all()) and not isinstance(data.law.simulator, SLOW):
         stuck = torch.nonzero(~settled & torch.isfinite(found.value).all(1))[:, 0]
         if len(stuck):
             part = data.take(stuck)
@@ -152,6 +153,15 @@ def _reweighted(data: Curves, raw: Tensor, robust: StudentT | None) -> Curves:
     return replace(data, weight=data.weight * (freedom + 1.0) / (freedom + square))
 
 
+def remaining(data: Curves, raw: Tensor) -> Misfit | None:
+    """What the law leaves of some samples, compared with their noise."""
+    shape = (len(raw), *data.law.shape)
+    residual, weight = _residuals(data, raw).reshape(shape), data.weight.reshape(shape)
+    own = list((data.grid or {}).values())
+    order = own[0].argsort(1) if len(own) == 1 and residual.ndim == 2 else None
+    return misfit(residual, weight, raw.shape[1], order)
+
+
 def slices(size: int, points: int) -> Iterator[slice]:
     """Chunks of samples whose curves and derivatives fit in bounded memory."""
     return chunks(size, int(np.clip(WORKING // max(points, 1), SMALLEST, MOST_AT_ONCE)))
@@ -184,8 +194,8 @@ def _refine_chunks(
     prior: tuple[Tensor, Tensor],
     iterations: int = ITERATIONS,
 ) -> Refined:
-    if isinstance(data.law.simulator, ODE):
-        iterations = min(iterations, ODE_ITERATIONS)
+    if isinstance(data.law.simulator, SLOW):
+        iterations = min(iterations, SLOW_ITERATIONS)
     parts = []
     for part in slices(len(start), data.values.shape[1]):
         parts.append(_refine_chunk(data.take(part), start[part], noise, prior, iterations))

@@ -1,0 +1,1 @@
+"""Physical parameters of held-out samples against the truth, and laws that are wrong on purpose."""
