@@ -91,7 +91,10 @@ def read_mapping(path: Path) -> dict[str, Any]:
 
 def parse_mapping(text: str, source: str) -> dict[str, Any]:
     """Return the mapping written in ``text``; ``source`` names it in error messages."""
-    loader = _Loader(text)
+    try:
+        loader = _Loader(text)
+    except yaml.YAMLError as error:  # a character that YAML does not admit
+        raise _syntax_error(error, source) from None
     try:
         node = loader.get_single_node()
         if node is not None:
@@ -165,7 +168,7 @@ def _yaml_files(folder: Path) -> list[str]:
 def _syntax_error(error: yaml.YAMLError, source: str) -> ConfigError:
     mark = getattr(error, "problem_mark", None)
     where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-    said = getattr(error, "problem", None) or str(error)
+    said = getattr(error, "problem", None) or str(error).splitlines()[0]
     return ConfigError(
         f"{source}{where}: this is not valid YAML",
         found=said,
