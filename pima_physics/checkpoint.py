@@ -21,6 +21,7 @@ import json
 import logging
 import secrets
 import shutil
+import signal
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -29,6 +30,7 @@ from typing import Any
 from pima_physics.atomic import PART, atomic_path, write_text
 from pima_physics.checkpoint_codec import pack, unpack
 from pima_physics.checkpoint_stop import Stop
+from pima_physics.distributed import anyone, rank
 from pima_physics.errors import ConfigError, InputError
 from pima_physics.runfolder import RunFolder
 
@@ -160,7 +162,8 @@ class Keeper:
         seconds: float = SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.folder, self.stop = folder, stop or Stop()
+        # Of several processes, the first one writes.
+        self.folder, self.stop = folder if rank() == 0 else None, stop or Stop()
         self._epochs, self._seconds, self._clock = epochs, seconds, clock
         self._last = clock()
         self._since = 0
@@ -173,6 +176,10 @@ class Keeper:
 
     def after_batch(self, state: Callable[[], Any]) -> None:
         """Between two batches: write where it is time, stop where it was asked for."""
+        if self.stop.requested is None and anyone(False):
+            self.stop.requested = signal.SIGTERM
+        elif self.stop.requested is not None:
+            anyone(True)
         late = self._clock() - self._last >= self._seconds
         if self.folder is not None and (late or self.stop.requested is not None):
             self.write(state=state())

@@ -127,7 +127,7 @@ def _modality_rows(plan: Plan) -> Iterator[list[str]]:
     for name, data in plan.prepared.data.modalities.items():
         info, modality = data.info, plan.model.modalities[name]
         written = [plan.dataset[v].attrs.get("units", "none") for v in info.variables]
-        missing = 1.0 - float(data.mask.double().mean())
+        missing = 1.0 - data.observed_share
         absent = int((~data.present).sum())
         note = f" ({absent} samples absent)" if absent else ""
         yield [

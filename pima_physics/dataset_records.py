@@ -38,6 +38,15 @@ class ModalityData:
     present: Tensor
     grid: Mapping[str, Tensor] | None = None
 
+    @property
+    def observed_share(self) -> float:
+        """Share of all entries that were observed."""
+        return float(self.mask.double().mean())
+
+    def in_memory(self) -> ModalityData:
+        """The same as tensors, where it is on disk."""
+        return self
+
     def take(self, index: Any) -> ModalityData:
         """Return some samples."""
         if isinstance(index, Tensor) and index.dtype == torch.long:

@@ -18,7 +18,7 @@ from pima_physics.units import Conversion, compatible, conversion
 # Variables up to this size are read once; larger ones in slices, once for every pass.
 KEEP_BYTES = 2**28
 # Slices hold about this many numbers, so that float64 copies stay small beside the data.
-SLICE_NUMBERS = 2**21
+SLICE_NUMBERS = 2**19
 
 
 @dataclass(frozen=True)

@@ -111,7 +111,9 @@ def _on_disk(
     warn_far(source, float(np.nanmax(away)), shift, scale, dtype, warnings)
     grid = {k: torch.as_tensor(fill_grid(g)).to(dtype) for k, g in source.grids.items()} or None
     present = torch.from_numpy(found.present)
-    return StreamedModality(info, Store(source, shift, scale, dtype, found.digest), present, grid)
+    share = found.observed / max(1, source.size * max(1, int(np.prod(source.shape))))
+    store = Store(source, shift, scale, dtype, found.digest, share)
+    return StreamedModality(info, store, present, grid)
 
 
 def _info(

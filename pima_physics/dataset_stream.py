@@ -32,9 +32,11 @@ from pima_physics.dataset_source import Source
 from pima_physics.errors import DataError
 from pima_physics.masks import compact
 
-# Bytes of float32 values in one window; fewer samples than fit into one are read at once.
+# Bytes of values in one window; fewer samples than fit into one are read at once.
 WINDOW_BYTES = 2**25
 PIECES = 8
+# So many samples are always read at once: what works in chunks asks for no more.
+AT_ONCE = 2048
 # Share of the memory that is available that checked data may take before they stay on disk.
 SHARE = 0.25
 
@@ -80,6 +82,7 @@ class Store:
     scale: np.ndarray
     dtype: torch.dtype
     digest: str
+    observed_share: float = 1.0
 
     def read(self, positions: np.ndarray) -> tuple[Tensor, Tensor]:
         """Values and mask of samples in any order, in as few contiguous reads as sensible."""
@@ -134,18 +137,26 @@ class StreamedModality(ModalityData):
     device: torch.device | str
 
     @property
+    def observed_share(self) -> float:
+        """Share of all entries in the file that were observed."""
+        return self.store.observed_share
+
+    @property
     def bytes_each(self) -> int:
         """Bytes of a sample's values."""
         return max(1, int(np.prod(self.info.shape))) * self.store.dtype.itemsize
 
+    def _few(self, count: int) -> bool:
+        return count <= max(AT_ONCE, WINDOW_BYTES // self.bytes_each)
+
     def _whole(self, what: str) -> Tensor:
-        if len(self.index) * self.bytes_each > WINDOW_BYTES:
+        if not self._few(len(self.index)):
             raise DataError(
                 f"modality '{self.info.name}' does not fit into memory as a whole",
                 found=f"{len(self.index)} samples of {self.bytes_each} bytes",
                 fix="use fewer samples, or coarser ones",
             )
-        return getattr(self.load(np.arange(len(self.index))), what)
+        return getattr(self.in_memory(), what)
 
     @property
     def values(self) -> Tensor:  # type: ignore[override]
@@ -165,11 +176,15 @@ class StreamedModality(ModalityData):
         part = ModalityData(self.info, values, compact(mask), self.present[where], grid)
         return part.to(self.device)
 
+    def in_memory(self) -> ModalityData:
+        """The same as tensors, however large."""
+        return self.load(np.arange(len(self.index)))
+
     def take(self, index: Any) -> ModalityData:
-        """Return some samples: as tensors where they fill no more than a window."""
+        """Return some samples: as tensors where they are few."""
         host = index.cpu().numpy() if isinstance(index, Tensor) else index
         rows = np.arange(len(self.index))[host]
-        if len(rows) * self.bytes_each <= WINDOW_BYTES:
+        if self._few(len(rows)):
             return self.load(rows)
         where = torch.from_numpy(rows).to(self.present.device)
         return StreamedModality(
@@ -264,9 +279,18 @@ def feed(data: Data, windows: list[list[Tensor]], skip: int = 0) -> Iterator[tup
             begin += len(index)
 
 
-def in_turn(data: Data, chunk: int) -> Iterator[tuple[slice, Data]]:
-    """Slices of all samples in their order, read ahead where they are on disk."""
-    parts = [slice(b, min(b + chunk, data.size)) for b in range(0, data.size, chunk)]
+def in_turn(
+    data: Data, chunk: int, *, mine: Callable[[int], bool] = lambda number: True
+) -> Iterator[tuple[slice, Data]]:
+    """Slices of all samples in their order, read ahead where they are on disk.
+
+    Parameters
+    ----------
+    mine : callable
+        Which of the slices, by number.
+    """
+    begins = [b for n, b in enumerate(range(0, data.size, chunk)) if mine(n)]
+    parts = [slice(b, min(b + chunk, data.size)) for b in begins]
     if not is_streamed(data):
         yield from ((part, data.take(part)) for part in parts)
         return

@@ -23,6 +23,8 @@ class Survey:
     magnitude, count, mean, square, low, high : array, shape (channel,)
         Of the training samples, ``low`` and ``high`` of all.
     present : bool array, shape (sample,)
+    observed : int
+        Entries with a value.
     infinite : list of (sample, entries)
     unsuitable : list of (sample, value)
     """
@@ -37,6 +39,7 @@ class Survey:
     infinite: list[tuple[int, int]] = field(default_factory=list)
     unsuitable: list[tuple[int, float]] = field(default_factory=list)
     gaps: bool = False
+    observed: int = 0
     digest: str = ""
 
     def __post_init__(self) -> None:
@@ -88,6 +91,7 @@ def survey(source: Source, train: np.ndarray, likelihood: str) -> Survey:
             found.unsuitable += unsuitable(values, likelihood, part.start)
         known = np.isfinite(values).reshape(len(values), -1)
         found.present[part] = known.any(1)
+        found.observed += int(known.sum())
         found.gaps = found.gaps or bool((known.any(1) & ~known.all(1)).any())
         x = values.reshape(len(values), channels, -1)
         finite = np.where(np.isfinite(x), x, np.nan)

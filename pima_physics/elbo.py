@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import cast
 
 import torch
@@ -29,6 +30,7 @@ from pima_physics.calibrate import Calibration
 from pima_physics.collapse import collapse
 from pima_physics.dataset import Data
 from pima_physics.decoders import Decoder, PhysicsDecoder
+from pima_physics.distributed import Share
 from pima_physics.fusion import hide_entries, hide_modalities
 from pima_physics.gaussian import LOG_2PI, Gaussian, kl, product, standard_normal
 from pima_physics.latent import fuse
@@ -96,6 +98,7 @@ def elbo(
     draw: bool = True,
     surrogates: Mapping[str, Calibration] | None = None,
     anchor: float | None = None,
+    share: Share | None = None,
 ) -> ELBO:
     """Bound of every sample of a batch.
 
@@ -111,15 +114,18 @@ def elbo(
         Use N(0, I) in place of the mixture (warm-up).
     draw : bool
         Draw z from q (else decode its mean).
+    share : Share, optional
+        Which part of a larger batch this is: draws are made for all of it.
     surrogates : mapping, optional
         Modality -> fits around which its squared residual is a quadratic (start of warm-up).
     """
     surrogates = surrogates or {}
     present = network.present(batch)
     experts = network.experts(batch)
-    noise = standard_normal(experts[0][0], generator) if draw else None
+    share = share or Share(batch.size, slice(0, batch.size))
+    noise = _noise(experts[0][0], generator, share) if draw else None
     base = network.mixture.base
-    seen = _part(network, batch, experts, present, generator) if align else None
+    seen = _part(network, batch, experts, present, generator, share) if align else None
     # Experts of the same values are fused in one go; others were asked a second time.
     same = seen is not None and seen[0] is experts
     factors = None if unit_prior else network.mixture.density_factors()
@@ -185,10 +191,11 @@ def _part(
     experts: tuple[Tensor, Tensor],
     present: Tensor,
     generator: torch.Generator | None,
+    share: Share,
 ) -> tuple[tuple[Tensor, Tensor], Tensor]:
     """Experts and a random part of the modalities, with random gaps where data have gaps."""
     cut = {
-        name: modality.hide(hide_entries(modality.mask, generator))
+        name: modality.hide(share.of_all(partial(hide_entries, generator=generator), modality.mask))
         for name, modality in batch.modalities.items()
         if network.infos[name].has_missing
     }
@@ -196,7 +203,13 @@ def _part(
         batch = replace(batch, modalities=batch.modalities | cut)
         experts = network.experts(batch)
         present = network.present(batch)
-    return experts, hide_modalities(present, generator)
+    hidden = share.of_all(lambda p: hide_modalities(p.T, generator).T, present.T)
+    return experts, hidden.T
+
+
+def _noise(like: Tensor, generator: torch.Generator | None, share: Share) -> Tensor:
+    """Standard normal draws for the samples of a share."""
+    return share.of_all(lambda z: standard_normal(z, generator), like)
 
 
 def _surrogate(

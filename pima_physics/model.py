@@ -108,6 +108,11 @@ class Network(nn.Module):
         return len(self.names) > 1 or any(info.has_missing for info in self.infos.values())
 
     @property
+    def has_laws(self) -> bool:
+        """Whether a modality is decoded by a law, which may fail to be solved."""
+        return any(isinstance(d, ComponentPhysics | PhysicsDecoder) for d in self.decoders)
+
+    @property
     def has_component_laws(self) -> bool:
         """Whether a law has its parameters per component."""
         return any(isinstance(decoder, ComponentPhysics) for decoder in self.decoders)

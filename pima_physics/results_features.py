@@ -27,7 +27,7 @@ def features_group(modality: ModalityData, outcome: Array, dag: DAG) -> xr.Datas
     owned = np.zeros(one_hot.shape[1])
     step = max(1, WORKING // (4 * size))
     for begin in range(0, len(outcome), step):
-        part = modality.take(slice(begin, begin + step))
+        part = modality.take(slice(begin, begin + step)).in_memory()
         mask = part.mask.flatten(1).double().cpu().numpy()
         values = part.values.double().flatten(1).cpu().numpy() * mask
         weight = one_hot[begin : begin + step].T

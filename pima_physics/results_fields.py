@@ -204,7 +204,7 @@ def field_group(
 
 def reconstruction_group(found: Reproduction, data: Data, name: str) -> xr.Dataset:
     """/reconstruction/<modality>."""
-    modality = data.modalities[name].take(torch.as_tensor(found.stored))
+    modality = data.modalities[name].take(torch.as_tensor(found.stored)).in_memory()
     arrays = {key: np.concatenate(parts) for key, parts in found.fields.items()}
     arrays["observed"] = observed_in_units(modality)
     labels = data.sample_labels[found.stored]

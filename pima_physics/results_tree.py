@@ -231,8 +231,12 @@ def components_group(network: Network, responsibility: Array) -> xr.Dataset:
 def agreement(discovery: Discovery, responsibility: Array, dag: DAG) -> Array:
     """Share of training samples whose outcome is the one of the discovery, per node."""
     trained = np.nan_to_num(marginals(responsibility, dag.outcomes), nan=-1.0).argmax(2)
-    found = [f.probability.argmax(1) for f in discovery.findings]
-    return np.array([float((trained[:, n] == f).mean()) for n, f in enumerate(found)])
+    shares = []
+    for n, finding in enumerate(discovery.findings):
+        p = finding.probability
+        told = (p != p[:, :1]).any(1)  # of data on disk, discovery saw a part
+        shares.append(float((trained[told, n] == p[told].argmax(1)).mean()) if told.any() else 1.0)
+    return np.array(shares)
 
 
 def discovery_group(discovery: Discovery, responsibility: Array, dag: DAG) -> xr.Dataset:

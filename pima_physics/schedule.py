@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -12,12 +12,14 @@ import torch
 from pima_physics.calibrate import Calibration, calibrate
 from pima_physics.dataset import Data
 from pima_physics.discovery import Discovery, discover
+from pima_physics.distributed import from_first
 from pima_physics.elbo import ANCHOR
 from pima_physics.inference import infer
 from pima_physics.mixture import Statistics
 from pima_physics.model import PIMA, Network
 from pima_physics.representations import representations
 from pima_physics.schedule_epoch import Free, Start, Task, run_epoch
+from pima_physics.stream import known_part, told
 from pima_physics.trainer import update_graph
 from pima_physics.trainer_failures import lowest_bound
 from pima_physics.trainer_loop import EpochRecord, Options, restore, snapshot, start
@@ -87,7 +89,7 @@ def run(
         The bound became non-finite, also with a smaller learning rate.
     """
     kept = kept or {}
-    device = next(iter(task.train.modalities.values())).values.device
+    device = next(iter(task.train.modalities.values())).present.device
     network = model.build(infos, seed=seed).to(device, dtype)
     now = Start(start(network, options, seed=seed, epochs=epochs))
     now.loop.floor = lowest_bound(network, task.train)
@@ -95,14 +97,17 @@ def run(
     if "state" in kept:
         restore(now.loop, kept["state"]["loop"])
         now.free = kept["state"]["free"]
-    fits = _read_fits(kept, device) if "fits" in kept else _calibrate(now, task)
+    known = known_part(task.train, network, seed=seed)
+    part = replace(task, train=known.data)
+    fits = _read_fits(kept, device) if "fits" in kept else _calibrate(now, part)
     fits = {
         name: Calibration(*(t.to(device) for t in vars(f).values())) for name, f in fits.items()
     }
-    warm_up(now, phases, task, fits)
-    discovery = kept["found"] if "found" in kept else _discover(now, task, fits)
+    warm_up(now, phases, task, known.fits(fits))
+    discovery = kept["found"] if "found" in kept else _discover(now, part, fits)
+    hold(now, phases, part, _targets(network, discovery))
+    discovery = known.discovery(discovery)
     targets = _targets(network, discovery)
-    hold(now, phases, task, targets)
     alarms = release(now, phases, task, targets)
     update_graph(
         network, task.train, temperature=COLDEST, steps=400, targets=targets, anchor=ANCHOR
@@ -127,13 +132,15 @@ def _discover(now: Start, task: Task, fits: Mapping[str, Calibration]) -> Discov
     network, train = now.loop.network, task.train
     task.keeper.write(state=now.state())
     with task.keeper.stop.at_once():
-        discovery = discover(
-            representations(network, train, fits),
-            network.model.dag,
-            seed=now.loop.seed,
-            labels=train.labels,
-            intervened=train.intervened,
-            data=train,
+        discovery = from_first(
+            lambda: discover(
+                representations(network, train, fits),
+                network.model.dag,
+                seed=now.loop.seed,
+                labels=train.labels,
+                intervened=train.intervened,
+                data=train,
+            )
         )
     network.eval()
     with torch.no_grad():
@@ -211,7 +218,9 @@ def _check(now: Start, free: Free, progress: float, task: Task, targets: torch.T
 
 def agreement(network: Network, data: Data, targets: torch.Tensor) -> list[float]:
     """Share of samples whose likeliest outcome is the targeted one, per node."""
-    dag = network.model.dag
+    dag, sure = network.model.dag, told(targets)
+    if not bool(sure.all()):
+        data, targets = data.take(sure.nonzero()[:, 0]), targets[sure]
     found = torch.as_tensor(infer(network, data).responsibility).to(targets)
     return [
         float((a.argmax(1) == b.argmax(1)).float().mean())

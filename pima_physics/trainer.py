@@ -18,6 +18,7 @@ from pima_physics.dataset_stream import (
     window_size,
     windowed_batches,
 )
+from pima_physics.distributed import Share, anyone, mine, total
 from pima_physics.elbo import ELBO, elbo
 from pima_physics.errors import SolveError
 from pima_physics.mixture import Statistics
@@ -116,36 +117,40 @@ def train_batch(
         Positions of the batch among the ``size`` samples, for what is known of each.
     """
     unit_prior = phase == "warm-up"
+    share = Share.of(batch.size)
+    if share.size > share.part.stop - share.part.start:
+        batch, index = batch.take(share.part), index[share.part]
     held = None if targets is None else targets[index]
     fits = None if surrogates is None else {n: c.take(index) for n, c in surrogates.items()}
-    terms = _step(loop, batch, held, fits, unit_prior, anchor)
+    terms = _step(loop, batch, share, held, fits, unit_prior, anchor)
     if not unit_prior:
-        _update_prior(loop, terms, size, steps)
-    share = len(index) / size
-    for name, value in _means(terms).items():
-        loop.sums[name] = loop.sums.get(name, 0.0) + share * value
+        _update_prior(loop, terms, share, size, steps)
+    for name, value in _means(terms, share).items():
+        loop.sums[name] = loop.sums.get(name, 0.0) + (share.size / size) * value
     if loop.careful and not bool(torch.isfinite(loop.sums["elbo"])):
         raise explain(loop, batch, terms, phase)
     loop.step += 1
 
 
-def _means(terms: ELBO) -> dict[str, Tensor]:
+def _means(terms: ELBO, share: Share) -> dict[str, Tensor]:
     """Mean of every term over the batch, left on its device: a number would wait for the GPU."""
     named = {f"reconstruction_{name}": t for name, t in terms.reconstruction.items()}
     named |= {"prior": terms.prior, "entropy": terms.entropy}
-    means = torch.stack([t.detach() for t in named.values()]).mean(1).double()
+    means = (torch.stack([t.detach() for t in named.values()]).sum(1) / share.size).double()
+    total([means])
     return dict(zip((*named, "elbo"), (*means.unbind(), means.sum()), strict=True))
 
 
 def _step(
     loop: Loop,
     batch: Data,
+    share: Share,
     targets: Tensor | None,
     surrogates: Mapping[str, Calibration] | None,
     unit_prior: bool,
     anchor: float | None,
 ) -> ELBO:
-    network = loop.network
+    network, failed = loop.network, None
     try:
         terms = elbo(
             network,
@@ -156,15 +161,22 @@ def _step(
             unit_prior=unit_prior,
             surrogates=surrogates,
             anchor=anchor,
+            share=share,
         )
     except SolveError as error:
-        raise unsolved(loop, batch, error) from error
-    loss = (terms.penalty + terms.alignment - terms.total).mean()
+        failed = error
+    # A process that stopped alone would leave the others waiting; neural decoders never do.
+    if network.has_laws and anyone(failed is not None) or failed is not None:
+        failed = failed or SolveError("in another process")
+        raise unsolved(loop, batch, failed) from failed
+    loss = (terms.penalty + terms.alignment - terms.total).sum() / share.size
     parameters = [p for group in loop.optimiser.param_groups for p in group["params"]]
     for parameter in parameters:
         parameter.grad = None
     loss.backward()
-    if _clip(loop, [p.grad for p in parameters if p.grad is not None]):
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    total([*gradients, *(r for r in terms.residuals.values() if r is not None)])
+    if _clip(loop, gradients):
         loop.optimiser.step()
     else:
         loop.skipped += 1
@@ -188,9 +200,10 @@ def _clip(loop: Loop, gradients: list[Tensor]) -> bool:
     return True
 
 
-def _update_prior(loop: Loop, terms: ELBO, size: int, steps: int) -> None:
+def _update_prior(loop: Loop, terms: ELBO, share: Share, size: int, steps: int) -> None:
     """Block update of the mixture from running sufficient statistics, about an epoch long."""
-    batch = Statistics.of(terms.q, terms.responsibility, scale=size / len(terms.q.mean))
+    batch = Statistics.of(terms.q, terms.responsibility, scale=size / share.size)
+    total(list(vars(batch).values()))
     if loop.statistics is None:
         loop.statistics = batch
     loop.statistics = loop.statistics.blend(batch, 1.0 / max(steps, 2))
@@ -231,10 +244,11 @@ def joint_counts(
         patterns, index = torch.unique(data.intervened, dim=0, return_inverse=True)
         rows = len(patterns)
     counts = torch.zeros(rows, len(network.outcomes), device=network.outcomes.device)
-    for part, batch in in_turn(data, chunk):
+    for part, batch in in_turn(data, chunk, mine=mine):
         held = None if targets is None else targets[part]
         terms = elbo(network, batch, draw=False, targets=held, anchor=anchor)
         counts.index_add_(0, index[part], terms.responsibility.to(counts))
+    total([counts])
     return counts, patterns
 
 

@@ -15,6 +15,7 @@ import pima_physics
 # named after another (plots_graph.py beside plots.py) or in a subfolder belongs to its family.
 LEVELS: dict[str, float] = {
     "_typing": 0,
+    "distributed": 1,
     "errors": 0,
     "atomic": 1,
     "gaussian": 1,

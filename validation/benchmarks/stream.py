@@ -1,0 +1,148 @@
+"""Training from disk on a set four times larger than the memory it may take.
+
+The process limits its own data segment (RLIMIT_DATA: heap and private memory, torch's own
+included) to a quarter of the set's size and reads a NetCDF file or a chunked Zarr store through
+`prepare_fit`, as `pima.fit` does. Epochs over the file and over samples held in memory (a part of
+the same file) take turns; both train the same network (28 x 28 x 3 image, 64 points, batch 128,
+MLP). Resident memory is read after every epoch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import resource
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import xarray as xr
+
+from pima_physics.dataset import open_dataset
+from pima_physics.dataset_stream import is_streamed, load
+from pima_physics.trainer import train_epoch
+from pima_physics.trainer_loop import Options, start
+from pima_physics.training import prepare_fit
+from pima_physics.validation.benchmarks.step import images_and_curves, model
+
+MB = 2**20
+SAMPLE = 4 * (28 * 28 * 3 + 64)
+HELD = 8192  # samples of the epochs in memory
+
+
+@dataclass(frozen=True)
+class Row:
+    """One format: rates in samples per second, resident megabytes after every epoch."""
+
+    source: str
+    size: int
+    cap: int
+    memory: float
+    disk: float
+    resident: tuple[int, ...]
+
+
+def write(folder: Path, size: int, kind: str) -> Path:
+    """A file of independent blocks, written piece by piece."""
+    path, step = folder / f"data.{kind}", 8192
+    count = max(1, size * MB // SAMPLE // step)
+    if kind == "zarr":
+        for k in range(count):
+            part = images_and_curves(step, seed=k).chunk({"sample": 512})
+            options = {"mode": "w"} if k == 0 else {"append_dim": "sample"}
+            part.to_zarr(path, consolidated=False, **options)  # type: ignore[arg-type]
+        return path
+    import netCDF4
+
+    with netCDF4.Dataset(path, "w") as file:
+        first = images_and_curves(8)
+        for name, length in [("sample", count * step), *first.sizes.items()]:
+            if name not in file.dimensions:
+                file.createDimension(str(name), length)
+        place = file.createVariable("place", "f8", ("place",))
+        place[:], place.units = first["place"].values, "dimensionless"
+        for name in first.data_vars:
+            file.createVariable(str(name), "f4", first[name].dims).units = "dimensionless"
+        for k in range(count):
+            part = images_and_curves(step, seed=k)
+            for name in part.data_vars:
+                file[str(name)][k * step : (k + 1) * step] = part[name].values
+    return path
+
+
+def resident() -> int:
+    """Resident memory in megabytes."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") // MB
+
+
+def measure(path: Path, cap: int, epochs: int) -> Row:
+    """Train under the limit."""
+    torch.set_num_threads(1)
+    resource.setrlimit(resource.RLIMIT_DATA, (cap * MB, cap * MB))
+    made = model("mlp", 8)
+    zarr = path.suffix == ".zarr"
+    data = xr.open_zarr(path, consolidated=False) if zarr else open_dataset(path)
+    prepared = prepare_fit(made, data)
+    train = prepared.train
+    if not is_streamed(train):
+        raise RuntimeError("the set fits into memory: raise --size")
+    held = load(train, torch.arange(HELD))
+    network = made.build(prepared.infos, seed=0)
+    loops = [start(network, Options(), seed=0, epochs=1) for _ in range(2)]
+    seconds: list[list[float]] = [[], []]
+    memory = []
+    for _ in range(epochs):
+        for which, part in enumerate((held, train)):
+            began = time.perf_counter()
+            train_epoch(loops[which], part, phase="warm-up", rate=1e-3)
+            seconds[which].append((time.perf_counter() - began) / part.size)
+            loops[which].epoch += 1
+        memory.append(resident())
+    rates = [1.0 / float(np.median(s)) for s in seconds]
+    kind = "Zarr, dask chunks" if zarr else "NetCDF"
+    size = train.size * SAMPLE // MB
+    return Row(kind, size, cap, rates[0], rates[1], tuple(memory))
+
+
+def compare(size: int, epochs: int) -> list[Row]:
+    """Both formats, each in a process of its own."""
+    rows = []
+    context = multiprocessing.get_context("spawn")
+    with tempfile.TemporaryDirectory() as folder:
+        for kind in ("nc", "zarr"):
+            path = write(Path(folder), size, kind)
+            with context.Pool(1) as pool:
+                rows.append(pool.apply(measure, (path, size // 4, epochs)))
+    return rows
+
+
+def table(rows: list[Row]) -> str:
+    """Markdown table."""
+    lines = [
+        "| source | training part | limit | in memory | from disk | ratio | goal | resident |",
+        "|---|---:|---:|---:|---:|---:|---:|---|",
+    ]
+    for r in rows:
+        lines.append(
+            f"| {r.source} | {r.size} MB | {r.cap} MB | {r.memory:.0f}/s | {r.disk:.0f}/s "
+            f"| {r.disk / r.memory:.2f} | >= 0.90 | {', '.join(map(str, r.resident))} MB |"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Parse the arguments, run, print."""
+    parser = argparse.ArgumentParser(prog="stream", description=__doc__)
+    parser.add_argument("--size", type=int, default=2400, help="megabytes of the set")
+    parser.add_argument("--epochs", type=int, default=4)
+    options = parser.parse_args()
+    print(table(compare(options.size, options.epochs)))
+
+
+if __name__ == "__main__":
+    main()
