@@ -18,10 +18,11 @@ import torch
 from torch import Tensor
 
 from pima_physics.dataset import Data
-from pima_physics.decoders import Law, PhysicsDecoder
+from pima_physics.decoders import ComponentPhysics, Law, PhysicsDecoder
 from pima_physics.errors import SolveError
+from pima_physics.likelihoods import MIN_NOISE_VARIANCE, Normal
 from pima_physics.model import Network, squared_residuals
-from pima_physics.refine import double, jacobian_of, refine
+from pima_physics.refine import double, jacobian_of, refine, refine_components
 from pima_physics.simulator import ODE, ExternalSimulator
 
 # Parameter sets tried as starts, their spread in unconstrained units, samples fitted at most.
@@ -135,6 +136,68 @@ def _calibrate_one(
     result.residual[keep] = square[good].to(like)
     result.fitted[keep] = True
     return result
+
+
+def calibrate_components(
+    network: Network, data: Data, responsibility: Tensor, *, seed: int
+) -> None:
+    """Set the parameters of every component, and the noise around them, to the best, in place.
+
+    Gradient steps move a component's parameters only a little at a time, and from typical values
+    they would have far to go; with the outcomes known, least squares gives them at once.
+
+    Parameters
+    ----------
+    responsibility : Tensor, shape (sample, component)
+    """
+    for name, decoder in zip(network.names, network.decoders, strict=True):
+        if isinstance(decoder, ComponentPhysics) and decoder.law.free:
+            generator = torch.Generator().manual_seed(seed)
+            likelihood = network.likelihood(name)
+            assert isinstance(likelihood, Normal)
+            modality = data.modalities[name]
+            part = modality.take(modality.present.nonzero()[:, 0])
+            own = responsibility[modality.present].double()
+            found = _best_components(decoder, part.values, part.mask, own, generator)
+            if found is not None:
+                raw, noise = found
+                with torch.no_grad():
+                    decoder.raw.copy_(raw.to(decoder.raw))
+                likelihood.noise_variance.fill_(max(noise, MIN_NOISE_VARIANCE))
+
+
+def _best_components(
+    decoder: ComponentPhysics, values: Tensor, mask: Tensor, own: Tensor, generator: torch.Generator
+) -> tuple[Tensor, float] | None:
+    """Parameters (component, parameter) and noise variance; None where the law fails.
+
+    Components without samples get the mean of the others.
+    """
+    law = double(decoder.law)
+    values, mask = values.double().flatten(1), mask.double().flatten(1)
+    weight = own.T @ mask
+    target = own.T @ (values * mask) / weight.clamp(min=1e-12)
+    slow = isinstance(law.simulator, ODE | ExternalSimulator)
+    trials = _trials(law, ODE_STARTS if slow else STARTS, None, generator, values)
+    best, least = None, torch.full((own.shape[1],), torch.inf).to(values)
+    for start in _best_trials(law, trials, target, weight, None):
+        try:
+            found = refine_components(law, values, mask, own, start, noise_variance=1.0)
+            square, _ = squared_residuals(law(found.raw, None), values, mask)
+        except SolveError:
+            continue
+        cost = torch.nan_to_num((own * square).sum(0), nan=torch.inf)
+        better = cost < least
+        best = found.raw if best is None else torch.where(better[:, None], found.raw, best)
+        least = torch.minimum(cost, least)
+    if best is None or not bool(torch.isfinite(least).all()):
+        return None
+    owned = own.sum(0)
+    some = owned >= 1.0
+    if bool(some.any()):
+        centre = (owned[some, None] * best[some]).sum(0) / owned[some].sum()
+        best = torch.where(some[:, None], best, centre)
+    return best, float(least.sum() / (own.sum(1) @ mask.sum(1)).clamp(min=1.0))
 
 
 def _trials(

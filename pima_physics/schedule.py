@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from pima_physics.calibrate import Calibration, calibrate
+from pima_physics.calibrate import Calibration, calibrate, calibrate_components
 from pima_physics.dataset import Data
 from pima_physics.discovery import Discovery, discover
 from pima_physics.distributed import from_first
@@ -147,6 +147,7 @@ def _discover(now: Start, task: Task, fits: Mapping[str, Calibration]) -> Discov
         posterior = network.posterior(train)
         network.mixture.update(Statistics.of(posterior, _targets(network, discovery)))
     network.prior.set_graph(discovery.graph, discovery.tables)
+    calibrate_components(network, train, _targets(network, discovery), seed=now.loop.seed)
     now.loop.statistics = None
     task.keeper.write(found=discovery, state=now.state())
     return discovery

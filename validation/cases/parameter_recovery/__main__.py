@@ -56,7 +56,7 @@ def document(cases: list[Case], samples: int, epochs: int, seed: int) -> str:
         f"{datetime.now(UTC):%Y-%m-%d}, Python {platform.python_version()}, {versions}; "
         f"{platform.machine()}, {os.cpu_count()} CPUs, one thread. {samples} samples a set, "
         f"{epochs} epochs, seed {seed}. `python -m pima_physics.validation.cases."
-        "parameter_recovery`.",
+        f"parameter_recovery --samples {samples} --epochs {epochs}`.",
         "",
         "Samples of the test part, which no fit has seen. Relative error: median over samples; "
         "best possible: the same for an unbiased estimate from one curve at the Cramer-Rao bound, "
@@ -76,6 +76,10 @@ def document(cases: list[Case], samples: int, epochs: int, seed: int) -> str:
     ]
     lines += [
         "",
+        "All parameters of a set together: "
+        + ", ".join(f"{c.dataset} {100 * _together(c):.2f} %" for c in right)
+        + ".",
+        "",
         f"Relative error at most {100 * ERROR:g} %: {int((errors <= ERROR).sum())} of "
         f"{len(errors)} parameters. Coverage {100 * COVERAGE[0]:g} to {100 * COVERAGE[1]:g} %: "
         f"{int(inside.sum())} of {len(inside)}.",
@@ -94,6 +98,11 @@ def document(cases: list[Case], samples: int, epochs: int, seed: int) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _together(c: Case) -> float:
+    """Median relative error of all parameters of a fit."""
+    return float(np.median(np.concatenate([p.errors for p in c.parameters])))
 
 
 def _row(c: Case) -> str:
