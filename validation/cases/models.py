@@ -1,0 +1,91 @@
+"""The models that the studies compare, built from the experiments suggested for the data sets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+import pima_physics as pima
+from pima_physics.config import Experiment
+from pima_physics.datasets import experiment
+from pima_physics.truth import Truth
+from pima_physics.validation.cases.scoring import Found, from_tree
+
+
+def modalities(name: str, kind: str) -> dict[str, Any]:
+    """Modalities of a data set's suggested experiment.
+
+    Parameters
+    ----------
+    kind : {"physics", "neural"} or a modality's name
+        As suggested; every decoder neural; that modality alone (physics where it has a law).
+    """
+    suggested = dict(Experiment.from_mapping(experiment(name)).to_model().modalities)
+    if kind == "physics":
+        return suggested
+    if kind == "neural":
+        return {m: _neural(part) for m, part in suggested.items()}
+    return {kind: suggested[kind]}
+
+
+def _neural(part: Any) -> Any:
+    if not isinstance(part, pima.Physics):
+        return part
+    return pima.Neural(
+        str(part.variable), units=part.units, likelihood=part.likelihood, hidden=part.hidden
+    )
+
+
+def fitted(
+    name: str,
+    kind: str,
+    data: xr.Dataset,
+    truth: Truth,
+    *,
+    seed: int,
+    epochs: int,
+    structure: str = "learned",
+) -> Found:
+    """Fit a model to a data set and say what it found.
+
+    Parameters
+    ----------
+    structure : {"learned", "edgeless", "joint"}
+        A graph to learn; every edge forbidden; one node with all joint outcomes instead.
+    """
+    nodes = [str(n) for n in truth.graph["parent"].values]
+    outcomes = [int(truth.labels[n].max()) + 1 for n in nodes]
+    sizes = dict(zip(nodes, outcomes, strict=True))
+    if structure == "edgeless":
+        pairs = [(a, b) for a in nodes for b in nodes if a != b]
+        dag = pima.DAG(forbidden=pairs, **sizes)
+    elif structure == "joint":
+        dag = pima.DAG(joint=int(np.prod(outcomes)))
+    else:
+        dag = pima.DAG(**sizes)
+    model = pima.PIMA(modalities=modalities(name, kind), dag=dag, latent_dim=8)
+    found = from_tree(pima.fit(model, data, seed=seed, epochs=epochs).tree)
+    if structure == "joint" and found.labels is not None:
+        return Found(
+            oracle_labels(found.labels[:, 0], truth, nodes),
+            crossmodal=found.crossmodal,
+            parameters=found.parameters,
+        )
+    return found
+
+
+def oracle_labels(clusters: np.ndarray, truth: Truth, nodes: Sequence[str]) -> np.ndarray:
+    """Name clusters by the joint outcome most frequent among their samples.
+
+    Clusters say nothing of nodes; here the truth names them, in favour of methods that have none.
+    """
+    known = np.stack([truth.labels[n].values for n in nodes], axis=1)
+    labels = np.zeros_like(known)
+    for cluster in np.unique(clusters):
+        own = known[clusters == cluster]
+        rows, counts = np.unique(own, axis=0, return_counts=True)
+        labels[clusters == cluster] = rows[counts.argmax()]
+    return labels
