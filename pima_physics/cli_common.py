@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import sys
+import sysconfig
 import traceback
 from collections.abc import Callable, Iterable, Sequence
 from contextvars import ContextVar
@@ -61,19 +62,26 @@ def _run(command: Callable[[], None]) -> int:
         _say_error("not enough memory\n  fix:      a smaller batch_size, fewer samples or nodes")
         return 1
     except CrashError as crash:
-        cause = crash.cause
-        _say_error(
-            f"unexpected {type(cause).__name__}: {_first_line(cause)}\n"
-            f"  the traceback is at the end of {crash.log}"
-        )
+        _say_error(f"{_crash(crash.cause)}\n  the traceback is at the end of {crash.log}")
         return 1
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         _say_error(
-            f"unexpected {type(error).__name__}: {_first_line(error)}\n"
+            f"{_crash(error)}\n"
             "  fix:      run it again as pima-physics --debug ... to see where; it may be a bug"
         )
         return 1
     return 0
+
+
+def _crash(error: BaseException) -> str:
+    """Say whether an error comes from code of the user (a simulator), and from which line."""
+    said = f"{type(error).__name__}: {_first_line(error)}"
+    installed = (*sysconfig.get_paths().values(), str(Path(__file__).parents[1]))
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [f for f in frames if f.filename.endswith(".py") and not f.filename.startswith(installed)]
+    if own:
+        return f"{own[-1].filename}, line {own[-1].lineno} raised {said}"
+    return f"unexpected {said}"
 
 
 def _first_line(error: BaseException) -> str:

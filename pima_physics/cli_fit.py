@@ -15,7 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from pima_physics import checkpoint, training
+from pima_physics import checkpoint, distributed, training
 from pima_physics.atomic import write_text
 from pima_physics.cli_common import CrashError, say
 from pima_physics.cli_plan import Plan, code_text, make_plan
@@ -61,6 +61,11 @@ def run_fit(
             return before
     if not overwrite and not (resume and can_resume(run)):
         refuse_to_replace(run, experiment)
+    if distributed.rank() > 0:  # of several processes, only the first one writes
+        training.fit(
+            plan.model, plan.dataset, prepared=plan.prepared, run=run, resume=resume, **options
+        )
+        raise SystemExit(0)
     started = time.monotonic()
     with run.locked(), _logged(run), _collected_warnings() as caught:
         _log_start(plan, run)
@@ -176,7 +181,7 @@ def _logged(run: RunFolder) -> Iterator[None]:
     except KeyboardInterrupt as error:
         _to_file(file, f"stopped. {error}")
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a simulator may call exit()
         _to_file(file, traceback.format_exc())
         raise CrashError(error, run.log) from error
     finally:

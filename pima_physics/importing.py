@@ -150,6 +150,8 @@ def _table(path: Path, separator: str, decimal: str) -> tuple[Any, dict[str, str
             found=str(frame.columns[0])[:80],
             fix="separator=';' (perhaps with decimal=',') or separator='\\t'",
         )
+    if not len(frame):
+        raise DataError(f"{path} has names of columns and no rows")
     names, units = [], {}
     for column in map(str, frame.columns):
         match = _HEADER.match(column)

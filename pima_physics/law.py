@@ -168,10 +168,13 @@ class Simulator(ABC):
         for name in self.outputs:
             try:
                 results[name] = torch.as_tensor(outputs[name]).expand(batch, points)
-            except RuntimeError:
+                if results[name].is_complex():
+                    raise TypeError("complex numbers")
+            except (RuntimeError, TypeError, ValueError):
+                given = outputs[name]
                 raise InputError(
-                    f"{self}: output '{name}' has a wrong shape",
-                    found=tuple(torch.as_tensor(outputs[name]).shape),
+                    f"{self}: output '{name}' has a wrong shape or kind",
+                    found=f"{tuple(getattr(given, 'shape', ()))} {getattr(given, 'dtype', given)}",
                     expected=f"({batch}, {points}) = (samples, points)",
                     fix="p.<name> has shape (B, 1) and x.<name> (1 or B, T): keep both axes",
                 ) from None

@@ -76,6 +76,7 @@ WRONG_TABLES = {
     "columns twice": ("a [m],a [s]\n1,2\n", {}, "several columns"),
     "point twice": ("id,t [s],a [m]\nx,1,1\nx,1,2\n", {"sample": "id", "along": "t"}, "two rows"),
     "unnamed sample": ("id,a [m]\nx,1\n,2\n", {"sample": "id"}, "line 3"),
+    "no rows": ("a [m]\n", {}, "no rows"),
     "empty": ("", {}, "cannot be read"),
 }
 
