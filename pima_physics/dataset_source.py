@@ -70,7 +70,8 @@ class Source:
                 raw = variable.isel({self.sample_dim: part}).values
             except Exception as error:  # a damaged file shows itself only here
                 raise damaged(name, error) from error
-            columns.append(raw.astype(np.float64) * scale + offset)
+            numbers = raw.astype(np.float64)
+            columns.append(numbers if (scale, offset) == (1.0, 0.0) else numbers * scale + offset)
         return np.stack(columns, 1) if self.stacked else columns[0]
 
     def resolution(self) -> np.ndarray:

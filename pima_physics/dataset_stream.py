@@ -96,9 +96,13 @@ class Store:
         for run in np.split(wanted, cuts):
             for part, raw in self.source.slices(int(run[0]), int(run[-1]) + 1):
                 inside = run[(run >= part.start) & (run < part.stop)] - part.start
-                known = np.isfinite(raw[inside])
-                with np.errstate(over="ignore"):
-                    z = np.where(known, (raw[inside] - self.shift) / self.scale, 0.0)
+                z = raw[inside]
+                known = np.isfinite(z)
+                with np.errstate(over="ignore", invalid="ignore"):
+                    z -= self.shift
+                    z /= self.scale
+                if not known.all():
+                    z[~known] = 0.0
                 place = torch.from_numpy(order[done : done + len(inside)])
                 values[place] = torch.from_numpy(z).to(self.dtype)
                 mask[place] = torch.from_numpy(known)
@@ -277,6 +281,7 @@ def feed(data: Data, windows: list[list[Tensor]], skip: int = 0) -> Iterator[tup
         for index in sets:
             yield index, window.take(slice(begin, begin + len(index)))
             begin += len(index)
+        del window  # before the next one but one is read
 
 
 def in_turn(

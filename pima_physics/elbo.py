@@ -30,7 +30,7 @@ from pima_physics.calibrate import Calibration
 from pima_physics.collapse import collapse
 from pima_physics.dataset import Data
 from pima_physics.decoders import Decoder, PhysicsDecoder
-from pima_physics.distributed import Share
+from pima_physics.distributed import Share, total
 from pima_physics.fusion import hide_entries, hide_modalities
 from pima_physics.gaussian import LOG_2PI, Gaussian, kl, product, standard_normal
 from pima_physics.latent import fuse
@@ -221,6 +221,7 @@ def _surrogate(
     )
     count = mask.flatten(1).sum(1)
     fitted = calibration.fitted
-    variance = (square * fitted).sum() / (count * fitted).sum().clamp(min=1)
-    variance = variance.detach().clamp(min=MIN_NOISE_VARIANCE)
+    sums = torch.stack([(square * fitted).sum().detach(), (count * fitted).sum().to(square)])
+    total([sums])
+    variance = (sums[0] / sums[1].clamp(min=1)).clamp(min=MIN_NOISE_VARIANCE)
     return -0.5 * fitted * (square / variance + count * (variance.log() + LOG_2PI))

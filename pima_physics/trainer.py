@@ -166,7 +166,7 @@ def _step(
     except SolveError as error:
         failed = error
     # A process that stopped alone would leave the others waiting; neural decoders never do.
-    if network.has_laws and anyone(failed is not None) or failed is not None:
+    if (network.has_laws and anyone(failed is not None)) or failed is not None:
         failed = failed or SolveError("in another process")
         raise unsolved(loop, batch, failed) from failed
     loss = (terms.penalty + terms.alignment - terms.total).sum() / share.size

@@ -14,6 +14,7 @@ import xarray as xr
 from pima_physics.checkpoint import EPOCHS, Keeper, open_checkpoint
 from pima_physics.checkpoint_stop import Stop, deferred_signals
 from pima_physics.dataset import check_size, prepare, split
+from pima_physics.distributed import connected, wait
 from pima_physics.errors import ConfigError, DataError
 from pima_physics.model import PIMA
 from pima_physics.results import FitResult, assemble
@@ -182,10 +183,12 @@ def fit(
     job = Job(
         model, prepared, options, seed, epochs, restarts, bootstrap, patience, dtype, where, jobs
     )
-    with deferred_signals() if run else contextlib.nullcontext(Stop()) as stop:
+    signals = deferred_signals() if run else contextlib.nullcontext(Stop())
+    with connected(where), signals as stop:
         folder, kept = None, {}
         if run is not None:
             folder, kept = open_checkpoint(run, fingerprint(job), resume=resume)
+            wait()  # of several processes, until all have read it
         found = run_replicas(job, Keeper(folder, stop, epochs=checkpoint_every), kept, progress)
         best = found.run
         with stop.at_once():

@@ -31,7 +31,7 @@ from pima_physics.validation.benchmarks.step import images_and_curves, model
 
 MB = 2**20
 SAMPLE = 4 * (28 * 28 * 3 + 64)
-HELD = 8192  # samples of the epochs in memory
+HELD = 4096  # samples of the epochs in memory
 
 
 @dataclass(frozen=True)
