@@ -40,9 +40,11 @@ def sensitivities(probe: Probe) -> Tensor:
 def identifiability(probe: Probe) -> list[str]:
     """Warn of parameters without effect, and of those that act alike."""
     names = probe.law.free
-    if not names:
-        return []
-    jacobian = sensitivities(probe)
+    return judge(names, sensitivities(probe)) if names else []
+
+
+def judge(names: tuple[str, ...], jacobian: Tensor) -> list[str]:
+    """The same from sensitivities (points, parameters)."""
     length = jacobian.norm(dim=0)
     idle = [n for n, size in zip(names, length.tolist(), strict=True) if size < 1e-9]
     problems = []

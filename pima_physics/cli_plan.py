@@ -14,8 +14,10 @@ from pima_physics import training, units
 from pima_physics.cli_common import table
 from pima_physics.config import Experiment
 from pima_physics.dataset import MIN_SAMPLES_TO_SPLIT, open_dataset
+from pima_physics.decoders import Law
 from pima_physics.errors import InputError, Problems
 from pima_physics.modality import Physics
+from pima_physics.refine_identifiability import alike
 
 if TYPE_CHECKING:
     import torch
@@ -104,7 +106,7 @@ def describe(plan: Plan) -> str:
         header = ["modality", "parameter", "start", "bounds", "unit", "inferred"]
         tables.append(table(header, parameters))
     tables += [_node_text(experiment), _knowledge_text(experiment)]
-    tables += [code_text(plan.model.modalities)]
+    tables += [code_text(plan.model.modalities), _alike_text(plan)]
     settings = experiment.file.training
     tables.append(
         f"samples: {len(parts.train)} training, {len(parts.validation)} validation, "
@@ -121,6 +123,17 @@ def code_text(modalities: Mapping[str, Any]) -> str:
     laws = {m.simulator.reference for m in modalities.values() if isinstance(m, Physics)}
     files = {law: getattr(sys.modules.get(law.partition(":")[0]), "__file__", None) for law in laws}
     return "\n".join(f"simulator {k}: code of {files[k]}" for k in sorted(laws) if ":" in k)
+
+
+def _alike_text(plan: Plan) -> str:
+    """Parameters of laws that the grid of the data cannot tell apart."""
+    found = []
+    for name, modality in plan.model.modalities.items():
+        data = plan.prepared.data.modalities[name]
+        if isinstance(modality, Physics) and modality.observe and data.grid is None:
+            law = Law(modality.simulator, modality.observe, data.info)
+            found += [f"warning: {name}, at typical values: {text}" for text in alike(law)]
+    return "\n".join(found)
 
 
 def _modality_rows(plan: Plan) -> Iterator[list[str]]:

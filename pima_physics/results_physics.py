@@ -15,10 +15,12 @@ from pima_physics.decoders import ComponentPhysics, Law, PhysicsDecoder
 from pima_physics.inference import Posterior, sample_parameters
 from pima_physics.model import Network
 from pima_physics.refine import refine_components
+from pima_physics.refine_identifiability import alike
 from pima_physics.results_parameters import Array, Estimates, weighted_mean
 from pima_physics.results_parts import FAILED, likelihood_of
 from pima_physics.results_refine import (
     SLOW,
+    Curves,
     curves,
     noise_variance,
     refine_samples,
@@ -78,6 +80,7 @@ def _by_sample(
         std[index[kept]] = found.std[good].cpu().numpy()
         raw[where[good]] = found.raw[good]
         refined[index[kept]] = True
+        notes += _alike(name, fitted, found.raw[good])
         left = remaining(fitted.take(good), found.raw[good])
         if left is not None and left.found:
             notes.append(left.warning(name))
@@ -103,6 +106,15 @@ def _by_sample(
         (*notes, *more),
         misfit=left,
     )
+
+
+def _alike(name: str, data: Curves, raw: Tensor) -> list[str]:
+    """Parameters that cannot be told apart, at the samples' median, on the grid of one."""
+    if len(raw) == 0:
+        return []
+    grid = None if data.grid is None else {k: g[:1] for k, g in data.grid.items()}
+    found = alike(data.law, raw.median(0).values, grid)
+    return [f"{name}: the data hardly tell all parameters apart: {text}" for text in found]
 
 
 def _chosen(law: Law, present: Array, parts: Split) -> Array:

@@ -13,6 +13,7 @@ from pima_physics.dataset import Coordinate, ModalityInfo
 from pima_physics.decoders import Law
 from pima_physics.parameters import Parameter
 from pima_physics.refine import double, jacobian_of, refine
+from pima_physics.refine_identifiability import alike
 from pima_physics.refine_jacobian import backward_twice, predict, predict_or_nan
 from pima_physics.simulator import ODE, Simulator
 
@@ -148,6 +149,27 @@ def test_steps_into_failure_are_refused() -> None:
     assert found.converged.tolist() == [True, False, True]
     torch.testing.assert_close(found.value[[0, 2], 1], rates[[0, 2], 0], rtol=1e-6, atol=0)
     assert 1.0 < float(found.value[1, 1]) <= 3.0
+
+
+class Saturation(Simulator):
+    """Height and rate act by their product only where the curve is seen at its start."""
+
+    coordinates, outputs = {"time": "s"}, {"y": "dimensionless"}
+    height = Parameter(value=1.0, min=0.0)
+    rate = Parameter("1/s", value=1.0, min=1e-4, max=100.0)
+
+    def evaluate(self, x: Any, p: Any) -> dict[str, Tensor]:
+        return {"y": p.height * (1.0 - torch.exp(-p.rate * x.time))}
+
+
+def test_parameters_that_the_grid_cannot_tell_apart() -> None:
+    law = bound(Saturation())
+    assert alike(law) == []
+    slow = torch.tensor([0.0, float(Saturation().parameters["rate"].unconstrain(1e-3))])
+    (text,) = alike(law, slow)
+    assert "height and rate" in text or "rate and height" in text
+    assert "fix one of them" in text
+    assert alike(bound(Saturation().replace(rate={"vary": False}))) == []
 
 
 def test_failing_samples_are_told_apart() -> None:
