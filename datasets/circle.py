@@ -71,6 +71,7 @@ def circles(
     points: int = 64,
     missing: float = 0.0,
     intervened: float = 0.0,
+    do: Mapping[str, int] | None = None,
 ) -> tuple[xr.Dataset, Truth]:
     r"""Images of a circle with a damped oscillation; three discrete features in a DAG.
 
@@ -119,6 +120,8 @@ def circles(
     intervened : float
         Fraction of samples with one node, drawn uniformly, set to an outcome drawn uniformly; adds
         ``intervened_on`` (position in hue, radius, shift; -1 none) and ``intervened_value``.
+    do : {node: outcome}, optional
+        Nodes set from outside in every sample: data of the mutilated graph.
 
     Returns
     -------
@@ -148,7 +151,7 @@ def circles(
     generator = np.random.default_rng(seed)
     matrix = adjacency(graph, NODES)
     draw = draw_outcomes(
-        samples, NODES, outcomes, matrix, generator, weights=weights, intervened=intervened
+        samples, NODES, outcomes, matrix, generator, weights=weights, intervened=intervened, do=do
     )
     positions = np.stack(
         [

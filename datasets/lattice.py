@@ -81,6 +81,7 @@ def lattices(
     points: int = 64,
     missing: float = 0.0,
     intervened: float = 0.0,
+    do: Mapping[str, int] | None = None,
 ) -> tuple[xr.Dataset, Truth]:
     r"""Images of strut lattices with stress-strain curves; process -> strength <- lattice.
 
@@ -126,6 +127,8 @@ def lattices(
         Fraction of samples with one node, drawn uniformly, set to an outcome drawn uniformly; adds
         ``intervened_on`` (position in process, lattice, strength; -1 none) and
         ``intervened_value``.
+    do : {node: outcome}, optional
+        Nodes set from outside in every sample: data of the mutilated graph.
 
     Returns
     -------
@@ -152,7 +155,7 @@ def lattices(
     generator = np.random.default_rng(seed)
     matrix = adjacency(GRAPH, NODES)
     draw = draw_outcomes(
-        samples, NODES, (2, 2, 2), matrix, generator, weights=weights, intervened=intervened
+        samples, NODES, (2, 2, 2), matrix, generator, weights=weights, intervened=intervened, do=do
     )
     positions = spread(draw.outcomes, 2, separation, generator)
     factors = _factors(draw.outcomes, positions, nuisance, generator)

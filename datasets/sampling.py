@@ -158,12 +158,15 @@ def draw_outcomes(
     *,
     weights: Sequence[float] | Mapping[str, Sequence[float]] | None = None,
     intervened: float = 0.0,
+    do: Mapping[str, int] | None = None,
 ) -> Draw:
     """Draw joint outcomes, parents first; some samples have one node set from outside.
 
-    A perfect intervention cuts the node from its parents: target and outcome are uniform.
+    A perfect intervention cuts the node from its parents: target and outcome are uniform. ``do``
+    sets nodes in all samples.
     """
     roots = root_weights(weights, nodes, outcomes, matrix)
+    fixed = _fixed(do or {}, nodes, outcomes)
     target, value = _interventions(samples, outcomes, generator, intervened)
     drawn = np.zeros((samples, len(nodes)), dtype=np.int64)
     for node in topological_order(matrix, nodes):
@@ -178,7 +181,24 @@ def draw_outcomes(
         uniform = generator.random((samples, 1))
         drawn[:, node] = (uniform > np.cumsum(rows, axis=1)[:, :-1]).sum(axis=1)
         drawn[:, node] = np.where(target == node, value, drawn[:, node])
+        drawn[:, node] = fixed.get(node, drawn[:, node])
     return Draw(drawn, target, value)
+
+
+def _fixed(do: Mapping[str, int], nodes: Sequence[str], outcomes: Sequence[int]) -> dict[int, int]:
+    """Positions of nodes set in all samples, with their outcomes."""
+    problems, found = Problems(), {}
+    for node, value in do.items():
+        if node not in nodes:
+            problems.add(DataError(f"do names '{node}'", expected=f"one of {', '.join(nodes)}"))
+            continue
+        position = list(nodes).index(node)
+        if value not in range(outcomes[position]):
+            expected = f"0 to {outcomes[position] - 1}"
+            problems.add(DataError(f"do: '{node}' has no outcome {value}", expected=expected))
+        found[position] = int(value)
+    problems.raise_if_any()
+    return found
 
 
 def _interventions(

@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from pima_physics.validation.cases.bayes_nets import sachs
 from pima_physics.validation.cases.bayes_nets.study import Study, figure, reliability, run, table
 
 PACKAGES = ("numpy", "scipy", "causal-learn", "pgmpy")
@@ -19,7 +18,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="bayes_nets", description=__doc__)
     parser.add_argument("--small", action="store_true", help="2 seeds, 1,000 samples, few nodes")
     parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--data", type=Path, help="sachs.nc, for the part with real data")
     parser.add_argument("--output", type=Path, default=Path("bayes_nets"))
     options = parser.parse_args()
     options.output.mkdir(parents=True, exist_ok=True)
@@ -28,8 +26,6 @@ def main() -> None:
     else:
         study = run((1000, 10_000), options.seeds, (3, 4, 5, 6))
     text = _document(study, 2 if options.small else options.seeds)
-    if options.data:
-        text += f"\n## Sachs et al. 2005\n\n{sachs.compare(options.data)}\n"
     (options.output / "table.md").write_text(text, encoding="utf-8")
     rows = {
         "arrow a → b": reliability(study.arrows),

@@ -1,0 +1,1 @@
+"""Do interventions on a fitted model look like data simulated under the same intervention?"""
