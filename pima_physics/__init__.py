@@ -14,12 +14,13 @@ if TYPE_CHECKING:
     from pima_physics.check import check_simulator
     from pima_physics.dag import DAG
     from pima_physics.dataset import open_dataset
+    from pima_physics.emulator import emulate
     from pima_physics.errors import InputError, PimaError
     from pima_physics.modality import Neural, Physics
     from pima_physics.model import PIMA
     from pima_physics.parameters import Constant, Parameter, Simplex
     from pima_physics.results import FitResult, load
-    from pima_physics.simulator import ODE, Simulator
+    from pima_physics.simulator import ODE, ExternalSimulator, Simulator
     from pima_physics.training import fit
 
 __version__ = "0.1.0"
@@ -27,6 +28,7 @@ __version__ = "0.1.0"
 _HOME = {
     "Constant": "pima_physics.parameters",
     "DAG": "pima_physics.dag",
+    "ExternalSimulator": "pima_physics.simulator",
     "FitResult": "pima_physics.results",
     "InputError": "pima_physics.errors",
     "Neural": "pima_physics.modality",
@@ -38,6 +40,7 @@ _HOME = {
     "Simplex": "pima_physics.parameters",
     "Simulator": "pima_physics.simulator",
     "check_simulator": "pima_physics.check",
+    "emulate": "pima_physics.emulator",
     "fit": "pima_physics.training",
     "load": "pima_physics.results",
     "open_dataset": "pima_physics.dataset",
@@ -49,6 +52,7 @@ __all__ = [
     "ODE",
     "PIMA",
     "Constant",
+    "ExternalSimulator",
     "FitResult",
     "InputError",
     "Neural",
@@ -60,6 +64,7 @@ __all__ = [
     "__version__",
     "check_simulator",
     "datasets",
+    "emulate",
     "fit",
     "load",
     "open_dataset",
