@@ -25,18 +25,17 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=200)
     parser.add_argument("--output", type=Path, default=Path("lattice_queries"))
     options = parser.parse_args()
-    began = time.monotonic()
-    studies = [
-        run(seed, samples=options.samples, epochs=options.epochs) for seed in range(options.seeds)
-    ]
-    setup = (
-        f"{options.samples} samples, {options.epochs} epochs, seeds 0 to {options.seeds - 1}, "
-        f"{(time.monotonic() - began) / len(studies):.0f} s each"
-    )
-    text = document(studies, setup)
     options.output.mkdir(parents=True, exist_ok=True)
-    (options.output / "table.md").write_text(text, encoding="utf-8")
-    print(f"{text}\nwrote {options.output / 'table.md'}")
+    table, began, studies, text = options.output / "table.md", time.monotonic(), [], ""
+    for seed in range(options.seeds):
+        studies.append(run(seed, samples=options.samples, epochs=options.epochs))
+        setup = (
+            f"{options.samples} samples, {options.epochs} epochs, seeds 0 to {seed}, "
+            f"{(time.monotonic() - began) / len(studies):.0f} s each"
+        )
+        text = document(studies, setup)
+        table.write_text(text, encoding="utf-8")  # after every seed: a long run may be cut off
+    print(f"{text}\nwrote {table}")
 
 
 def document(studies: list[Study], setup: str) -> str:
