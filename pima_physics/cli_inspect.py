@@ -25,6 +25,10 @@ PROBE = 2_000
 """Samples looked at; enough to see kinds of values without reading a large file."""
 
 
+MOST_VALUES = 20_000_000
+"""Values of one variable looked at: a large file must not fill the memory."""
+
+
 @dataclass(frozen=True)
 class Guess:
     """One likely modality."""
@@ -69,7 +73,10 @@ def inspect_dataset(dataset: xr.Dataset) -> Inspection:
         Where no variable could be a modality.
     """
     sample_dim = find_sample_dim(dataset)
-    step = max(1, dataset.sizes[sample_dim] // PROBE)  # spread: files are often sorted
+    samples = dataset.sizes[sample_dim]
+    largest = max(variable.size for variable in dataset.data_vars.values()) / max(1, samples)
+    probed = max(1, min(PROBE, int(MOST_VALUES / max(1.0, largest))))
+    step = max(1, samples // probed)  # spread: files are often sorted
     probe = dataset.isel({sample_dim: slice(None, None, step)})
     chosen: list[str] = []
     factors: list[str] = []
@@ -89,7 +96,7 @@ def inspect_dataset(dataset: xr.Dataset) -> Inspection:
             expected=f"a numeric variable with the dimension '{sample_dim}'",
         )
     guesses = tuple(_guesses(probe, chosen, sample_dim))
-    return Inspection(sample_dim, dataset.sizes[sample_dim], guesses, tuple(factors), skipped)
+    return Inspection(sample_dim, samples, guesses, tuple(factors), skipped)
 
 
 def find_sample_dim(dataset: xr.Dataset) -> str:

@@ -11,6 +11,8 @@ import xarray as xr
 from pima_physics.errors import DataError, closest
 
 _ZARR_MARKS = ("zarr.json", ".zgroup", ".zmetadata")
+# Deflate shrinks a block of equal bytes to about a thousandth; smaller data are not asked.
+_COMPRESSION, _LARGE = 2_000, 10_000_000_000
 _NETCDF_MARKS = (b"CDF\x01", b"CDF\x02", b"CDF\x05", b"\x89HDF")
 
 
@@ -50,7 +52,27 @@ def open_dataset(path: str | os.PathLike[str]) -> xr.Dataset:
             expected="a dataset in the root group of the file",
             fix="write the variables to the root group, not into a subgroup",
         )
+    try:
+        _refuse_bomb(path, dataset)
+    except DataError:
+        dataset.close()
+        raise
     return dataset
+
+
+def _refuse_bomb(path: Path, dataset: xr.Dataset) -> None:
+    """Refuse a small file that claims to hold far more than any compression explains."""
+    if dataset.nbytes <= _LARGE:
+        return
+    files = path.rglob("*") if path.is_dir() else (path,)
+    stored = sum(file.stat().st_size for file in files if file.is_file())
+    if dataset.nbytes > _COMPRESSION * stored:
+        raise DataError(
+            f"'{path}' claims to hold far more than it does",
+            found=f"{dataset.nbytes / 1e9:.0f} GB of values in a file of {stored / 1e9:.2g} GB",
+            expected=f"at most {_COMPRESSION} times as much",
+            fix="leave out what was never written: dataset.isel(...).to_netcdf('data.nc')",
+        )
 
 
 def damaged(what: str, error: Exception) -> DataError:
