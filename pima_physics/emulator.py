@@ -236,7 +236,8 @@ def _process(u: np.ndarray, score: np.ndarray, seed: int) -> tuple[np.ndarray, .
         return np.ones(u.shape[1]), np.zeros(len(u)), np.array(score.mean())
     # Amplitude and lengths start large: laws are smooth, and from there the fit finds out where
     # they are not. With less noise than its least the matrix is singular for smooth laws.
-    kernel = ConstantKernel(1e2, (1e-2, 1e6)) * RBF(np.full(u.shape[1], 2.0), (5e-2, 1e2))
+    lengths: Any = np.full(u.shape[1], 2.0)
+    kernel = ConstantKernel(1e2, (1e-2, 1e6)) * RBF(lengths, (5e-2, 1e2))
     kernel = kernel + WhiteKernel(1e-6, (1e-10, 1.0))
     model = GaussianProcessRegressor(
         kernel, alpha=1e-12, n_restarts_optimizer=RESTARTS, random_state=seed

@@ -105,8 +105,8 @@ def plot_against(
     found = levels(tree, modality, parameter, node, covariate)
     if not found:
         return look.note(ax, "no values stored")
-    values = tree[f"parameters/{modality}/{parameter}"]
-    known = tree[f"covariates/{covariate}"]
+    values = tree[f"parameters/{modality}"].to_dataset()[parameter]
+    known = tree["covariates"].to_dataset()[covariate]
     outcomes = view.assigned_outcomes(tree, node)
     assert outcomes is not None
     x, y = known.values.astype(float), values.values.astype(float)

@@ -65,7 +65,7 @@ def _one(
         caption += f" Also varying with {feature}: {', '.join(others[:6])}."
     blocks: list[Block] = [Figure(panels, caption)]
     rows = []
-    known = tree[f"covariates/{covariate}"]
+    known = tree["covariates"].to_dataset()[covariate]
     for k, level in enumerate(against.levels(tree, modality, names[0], node, covariate)):
         cells = []
         for name in names:
@@ -82,8 +82,8 @@ def _one(
 
 def _sentence(tree: xr.DataTree, modality: str, name: str, node: str, covariate: str) -> str:
     found = against.levels(tree, modality, name, node, covariate)
-    unit = view.unit_of(tree[f"covariates/{covariate}"])
-    own = view.unit_of(tree[f"parameters/{modality}/{name}"])
+    unit = view.unit_of(tree["covariates"].to_dataset()[covariate])
+    own = view.unit_of(tree[f"parameters/{modality}"].to_dataset()[name])
     means = "; ".join(
         f"{with_error(level.mean, level.error, own)} at {number(level.place)} {unit}".rstrip()
         for level in found

@@ -97,7 +97,7 @@ def run(dataset: str, kind: str, *, samples: int, epochs: int, seed: int) -> Cas
     seconds = time.perf_counter() - began
     tree = result.tree
     metrics = {str(k): float(v) for k, v in tree["metrics"].to_dataset().items()}
-    held_out = tree["posterior/split"].values == 2
+    held_out = np.asarray(tree["posterior/split"].values == 2)
     group = tree[f"parameters/{modality}"].to_dataset()
     limits = bounds(right, data[modality_variable(dataset)], truth, NOISE[dataset])
     warnings = str(tree.attrs["warnings"])
