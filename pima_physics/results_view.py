@@ -125,7 +125,9 @@ class ResultsView:
 
     def _repr_html_(self) -> str:
         picture = BytesIO()
-        self.plot_graph().get_figure().savefig(picture, format="png", dpi=100)  # pyright: ignore[reportOptionalMemberAccess]
+        figure = self.plot_graph().get_figure(root=True)
+        assert figure is not None
+        figure.savefig(picture, format="png", dpi=100)
         code = b64encode(picture.getvalue()).decode("ascii")
         nodes = html.escape(", ".join(view.nodes(self.tree)), quote=True)
         return (

@@ -11,6 +11,7 @@ import xarray as xr
 import pima_physics as pima
 from pima_physics.config import Experiment
 from pima_physics.datasets import experiment
+from pima_physics.knowledge import Knowledge
 from pima_physics.truth import Truth
 from pima_physics.validation.cases.scoring import Found, from_tree
 
@@ -59,13 +60,10 @@ def fitted(
     nodes = [str(n) for n in truth.graph["parent"].values]
     outcomes = [int(truth.labels[n].max()) + 1 for n in nodes]
     sizes = dict(zip(nodes, outcomes, strict=True))
-    if structure == "edgeless":
-        pairs = [(a, b) for a in nodes for b in nodes if a != b]
-        dag = pima.DAG(forbidden=pairs, **sizes)
-    elif structure == "joint":
-        dag = pima.DAG(joint=int(np.prod(outcomes)))
-    else:
-        dag = pima.DAG(**sizes)
+    if structure == "joint":
+        sizes = {"joint": int(np.prod(outcomes))}
+    pairs = [(a, b) for a in sizes for b in sizes if a != b and structure == "edgeless"]
+    dag = pima.DAG.from_knowledge(sizes, Knowledge(tuple(sizes), forbidden=tuple(pairs)))
     model = pima.PIMA(modalities=modalities(name, kind), dag=dag, latent_dim=8)
     found = from_tree(pima.fit(model, data, seed=seed, epochs=epochs).tree)
     if structure == "joint" and found.labels is not None:

@@ -55,13 +55,11 @@ class Found:
 def from_tree(tree: xr.DataTree) -> Found:
     """What a fit of this package says."""
     posterior = tree["posterior"].to_dataset()
-    crossmodal = {
-        name: tuple(
-            tree[f"crossmodal/{name}"][part].values.astype(float)
-            for part in ("observed", "mean", "std")
-        )
-        for name in children(tree, "crossmodal")
-    }
+    crossmodal = {}
+    for name in children(tree, "crossmodal"):
+        group = tree[f"crossmodal/{name}"].to_dataset()
+        observed, mean, std = (group[k].values.astype(float) for k in ("observed", "mean", "std"))
+        crossmodal[name] = observed, mean, std
     parameters = {}
     for modality in children(tree, "parameters"):
         group = tree[f"parameters/{modality}"].to_dataset()
@@ -70,7 +68,7 @@ def from_tree(tree: xr.DataTree) -> Found:
                 unit = str(group[name].attrs["units"])
                 parameters[name] = (group[name].values, group[f"{name}_std"].values, unit)
     labels = posterior["node_outcome"].transpose("sample", "node").values.astype(int)
-    return Found(labels, tree["graph/cpdag"].values, crossmodal, parameters)  # pyright: ignore[reportArgumentType]
+    return Found(labels, tree["graph"].to_dataset()["cpdag"].values, crossmodal, parameters)
 
 
 def score(found: Found, truth: Truth, nodes: Sequence[str] | None = None) -> dict[str, float]:

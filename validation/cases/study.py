@@ -24,6 +24,7 @@ from pima_physics import __version__
 
 PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "xarray")
 
+ABSENT = "not installed"
 Scores = Mapping[str, float]
 Method = Callable[[int], Scores]
 """Seed -> scores by name; NaN where a method has none."""
@@ -85,7 +86,7 @@ def conduct(study: Study, options: argparse.Namespace, say: Callable[[str], Any]
     log = options.output / "runs.jsonl"
     if options.fresh:
         log.unlink(missing_ok=True)
-    done = read_runs(log)
+    done = [run for run in read_runs(log) if not run.error.startswith(ABSENT)]
     known = {(run.case, run.method, run.seed) for run in done}
     seeds = range(options.first_seed, options.first_seed + options.seeds)
     for seed in seeds:
@@ -111,6 +112,8 @@ def one(case: str, method: str, seed: int, function: Method) -> Run:
     began = time.monotonic()
     try:
         scores = {name: float(value) for name, value in function(seed).items()}
+    except ImportError as error:  # a peer that is optional
+        return Run(case, method, seed, {}, float("nan"), f"{ABSENT}: {error.name}")
     except Exception as error:
         text = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
         return Run(case, method, seed, {}, time.monotonic() - began, text)
@@ -155,7 +158,9 @@ def document(study: Study, runs: Sequence[Run]) -> str:
         if case:
             lines += [f"## {case}", ""]
         lines += [*_table(study, runs, case), ""]
-    failed = [run for run in runs if run.error]
+    absent = sorted({run.error for run in runs if run.error.startswith(ABSENT)})
+    lines += [f"{text}." for text in absent]
+    failed = [run for run in runs if run.error and run.error not in absent]
     if failed:
         lines += ["## Failures", ""]
         lines += [f"- {r.case} {r.method}, seed {r.seed}: {r.error}".strip() for r in failed]
@@ -169,6 +174,10 @@ def _table(study: Study, runs: Sequence[Run], case: str) -> list[str]:
         own = [run for run in runs if (run.case, run.method) == (case, method)]
         if where != case or not own:
             continue
+        if all(run.error.startswith(ABSENT) for run in own):
+            rows.append(_row([method, *[ABSENT] * len(study.columns), "-", "0", "0"]))
+            continue
+        own = [run for run in own if not run.error.startswith(ABSENT)]
         good = [run for run in own if not run.error]
         cells = [cell([run.scores.get(c, np.nan) for run in good]) for c in study.columns]
         seconds = f"{np.median([run.seconds for run in own]):.0f}"

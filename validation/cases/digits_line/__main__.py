@@ -57,7 +57,8 @@ def simple(kind: str, samples: int) -> Method:
         views, truth = _views(samples, seed)
         x = views["image"] if "image" in kind else np.concatenate(list(views.values()), axis=1)
         if kind.startswith("k-means"):
-            labels = KMeans(10, n_init=10, random_state=seed).fit_predict(x)
+            k_means = KMeans(10, random_state=seed).set_params(n_init=10)
+            labels = k_means.fit_predict(x)
         else:
             mixture = GaussianMixture(10, n_init=10, reg_covar=1e-3, random_state=seed)
             labels = mixture.fit_predict(x)
