@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import zipfile
 from pathlib import Path
 
@@ -37,13 +38,54 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(REPOSITORY / name, source)
     target = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(target)]
-    run = subprocess.run(
-        [*command, str(source)], cwd=target, capture_output=True, text=True, check=False
-    )
-    assert run.returncode == 0, run.stdout + run.stderr
+    # Without --wheel: the source distribution first, then the wheel from it.
+    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(target)]
+    done(*command, str(source), cwd=target)
     (built,) = target.glob("*.whl")
     return built
+
+
+def done(*command: str, cwd: Path, **environment: str) -> str:
+    """Run a command that must succeed; return what it printed."""
+    run = subprocess.run(
+        command,
+        cwd=cwd,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    return run.stdout
+
+
+def test_an_index_would_take_both_distributions(wheel: Path) -> None:
+    pytest.importorskip("twine")
+    files = sorted(str(path) for path in wheel.parent.iterdir())
+    assert [name.rpartition(".")[2] for name in files] == ["whl", "gz"]
+    printed = done(sys.executable, "-m", "twine", "--no-color", "check", "--strict", *files,
+                   cwd=wheel.parent)  # fmt: skip
+    assert printed.count("PASSED") == 2
+
+
+@pytest.mark.slow
+def test_the_demo_runs_from_the_wheel_in_an_environment_of_its_own(
+    wheel: Path, tmp_path: Path
+) -> None:
+    """The wheel is installed alone; what it needs is found in the environment of the tests."""
+    done(sys.executable, "-m", "venv", str(tmp_path / "venv"), cwd=tmp_path)
+    python = str(tmp_path / "venv" / "bin" / "python")
+    done(python, "-m", "pip", "install", "--no-deps", "--no-index", str(wheel), cwd=tmp_path)
+    (site,) = (tmp_path / "venv" / "lib").glob("*/site-packages")
+    files = [p for p in (site / "pima_physics").rglob("*") if p.is_file() and p.suffix != ".pyc"]
+    assert sum(p.stat().st_size for p in files) < MAX_BYTES
+    (site / "others.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    where = done(python, "-c", "import pima_physics; print(pima_physics.__file__)", cwd=tmp_path)
+    assert where.startswith(str(site))
+    command = str(tmp_path / "venv" / "bin" / "pima-physics")
+    printed = done(command, "demo", "--output", "demo", "--epochs", "5", cwd=tmp_path)
+    assert "report: demo/run/report.html" in printed
+    assert (tmp_path / "demo" / "run" / "report.html").is_file()
 
 
 def test_wheel_adds_one_name_and_is_small(wheel: Path) -> None:
