@@ -130,6 +130,8 @@ def plot_against(
     )  # fmt: skip
     ax.margins(x=0.08)
     ax.set_xlabel(view.plain(view.axis_label(known), 40))
-    ax.set_ylabel(view.plain(view.axis_label(values), 40))
+    unit = view.unit_of(values)
+    name = view.readable(parameter)
+    ax.set_ylabel(view.plain(f"{name} ({unit})" if unit else name, 30))
     look.style(ax)
     return ax

@@ -146,6 +146,10 @@ def _bound_notes(tree: xr.DataTree, modality: str, names: tuple[str, ...]) -> li
         if values is None or bounds is None:
             continue
         low, high = bounds
+        shown = f"{number(low)} to {number(high)}"
+        # On the scale that the parameter is fitted on: the lower decades of a rate are no bound.
+        if values.attrs.get("parameter_scale") == "log" and 0 < low < high < np.inf:
+            values, low, high = np.log(values.clip(min=low)), np.log(low), np.log(high)
         # With one open end there is no range: 1 % of the bound itself then.
         width = high - low if np.isfinite(high - low) else min(abs(low), abs(high))
         margin = NEAR * width
@@ -153,7 +157,8 @@ def _bound_notes(tree: xr.DataTree, modality: str, names: tuple[str, ...]) -> li
         if at > FEW:
             stuck.append(
                 f"{short(view.readable(name), 40)} ({percent(at)} of the samples, bounds "
-                f"{number(low)} to {number(high)} {_unit(tree, modality, name)})"
+                f"{shown} {_unit(tree, modality, name)}".rstrip()
+                + ")"
             )
     if not stuck:
         return []

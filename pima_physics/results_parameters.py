@@ -183,6 +183,7 @@ def attributes(parameter: Parameter) -> dict[str, Any]:
         "units": str(parameter.shown_in),
         **words,
         "parameter_bounds": [float(end) for end in ends],
+        "parameter_scale": parameter.scale or "linear",
         "vary": int(parameter.vary),
     }
 

@@ -69,7 +69,7 @@ def test_the_figure_has_units_and_two_standard_errors(tree: xr.DataTree) -> None
         tree, "curve", parameter="yield_stress", node=node, covariate="test_temperature"
     )
     assert ax.get_xlabel() == "test temperature (K)"
-    assert "MPa" in ax.get_ylabel()
+    assert ax.get_ylabel() == "yield stress (MPa)"
     levels = against.levels(tree, "curve", "yield_stress", node, "test_temperature")
     bars = [c for c in ax.containers if c.has_yerr]  # type: ignore[attr-defined]
     drawn = [np.ptp(bar.lines[2][1].get_segments()[0][:, 1]) for bar in bars]  # type: ignore[attr-defined]
@@ -82,6 +82,25 @@ def test_the_page_shows_them(tree: xr.DataTree) -> None:
     assert "Mean ± standard error by test temperature" in page
     assert "against code" not in page
     assert "against test temperature" not in render(make_tree(modalities=("image", "curve")))
+
+
+def test_the_lower_decades_of_a_rate_are_no_bound() -> None:
+    tree = make_tree(modalities=("curve",))
+    group = tree["parameters/curve"].to_dataset()
+    values = group["yield_stress"]
+    pages = {}
+    for scale in ("linear", "log"):
+        attrs = values.attrs | {"parameter_bounds": [1.0, 1e5], "parameter_scale": scale}
+        tree["parameters/curve"] = xr.DataTree(
+            group.assign(yield_stress=values.assign_attrs(attrs))
+        )
+        pages[scale] = render(tree)
+    assert "Parameters at their bounds" in pages["linear"]
+    assert "Parameters at their bounds" not in pages["log"]
+    attrs = values.attrs | {"parameter_bounds": [1.0, 1e5], "parameter_scale": "log"}
+    low = group.assign(yield_stress=(0.0 * values + 1.01).assign_attrs(attrs))
+    tree["parameters/curve"] = xr.DataTree(low)
+    assert "Parameters at their bounds" in render(tree)
 
 
 def test_numbers_of_every_sample_that_no_modality_uses() -> None:
