@@ -4,8 +4,9 @@ Two modalities (28 x 28 x 3 image, 64 points), batch 128, latent 8, Gaussian lik
 loop has the same encoders and decoders, a product of experts with the standard-normal prior, the
 closed-form divergence and fused Adam; it knows no masks, no mixture, no alignment, no bound on
 the gradient, no noise level and no record of its terms. Ours is what `pima.fit` runs for every
-batch of its free phase. Single steps are timed in turns, so that what else the machine does falls
-on both alike; a ratio is that of the medians.
+batch of its free phase. Single steps are timed in turns, in processor time of the one thread, which
+is wall time where nothing else runs and does not count what others take; a ratio is that of the
+medians.
 """
 
 from __future__ import annotations
@@ -147,14 +148,14 @@ def our_step(loop: Loop, data: Data, order: Tensor, *, phase: str, targets: Tens
 
 
 def interleaved(steps: dict[str, Step], repeats: int, warm: int = 5) -> dict[str, float]:
-    """Median seconds of every step, timed in turns."""
+    """Median processor seconds of every step, in turns."""
     seconds: dict[str, list[float]] = {name: [] for name in steps}
     for count in range(-warm, repeats):
         for name, step in steps.items():
-            began = time.perf_counter()
+            began = time.process_time()
             step()
             if count >= 0:
-                seconds[name].append(time.perf_counter() - began)
+                seconds[name].append(time.process_time() - began)
     return {name: float(np.median(values)) for name, values in seconds.items()}
 
 
