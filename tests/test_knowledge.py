@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.training import LABELS, lines, model
 
+import pima_physics as pima
+from pima_physics.dag import DAG, DAGPrior
+from pima_physics.dag_fit import fit_dag_prior
 from pima_physics.errors import InputError
 from pima_physics.knowledge import Knowledge, find_cycle
-from pima_physics.structure import graph_posterior
+from pima_physics.structure import fit_tables, graph_posterior
 
 NODES = ("load", "grain", "size")
 
@@ -153,3 +160,57 @@ def test_no_reported_graph_or_probability_breaks_the_knowledge(known, seed, expe
     # No arrow and no undirected mark of the class where the knowledge admits none.
     assert np.all(result.cpdag[~known.allowed] == 0)
     assert np.all(result.cpdag[known.required_matrix] == 1)
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(random_knowledge(), st.integers(0, 2**16))
+def test_no_trained_graph_breaks_the_knowledge(known, seed):
+    """Whatever the parameters are, and whatever training makes of them."""
+    generator, size = np.random.default_rng(seed), len(known)
+    prior = DAGPrior(DAG.from_knowledge(dict.fromkeys(known.nodes, 2), known))
+    with torch.no_grad():
+        for parameter in prior.parameters():
+            values = generator.normal(
+                scale=generator.choice([0.1, 3.0, 50.0]), size=parameter.shape
+            )
+            parameter.copy_(torch.as_tensor(values))
+        prior.temperature.fill_(float(generator.choice([1.0, 0.2, 0.01])))
+    holds(prior, known)
+    counts = torch.as_tensor(generator.gamma(0.3, 200.0, size=2**size), dtype=torch.float32)
+    fit_dag_prior(prior, counts, steps=15)
+    holds(prior, known)
+    best = graph_posterior(counts.numpy().reshape((2,) * size), knowledge=known)
+    prior.set_graph(best.dag, fit_tables(counts.numpy().reshape((2,) * size), best.dag).tables)
+    holds(prior, known)
+
+
+def holds(prior, known):
+    strength = prior.edge_strength().detach().numpy()
+    assert find_cycle(strength > 0) is None
+    assert (strength[~known.allowed] == 0).all()
+    np.testing.assert_allclose(strength[known.required_matrix], 1.0)
+    # Required edges are present and the others are allowed at any threshold.
+    for threshold in (0.0, 0.5, 0.99):
+        assert known.permits(strength > threshold)
+    assert float(prior.log_joint().detach().exp().sum()) == pytest.approx(1.0, abs=1e-4)
+
+
+def test_no_graph_in_the_results_breaks_the_knowledge():
+    """Knowledge against the data: slope and height are independent, and given in two orders."""
+    for rules in (
+        {"required": [("height", "slope")]},
+        {"tiers": [["height"], ["slope"]], "forbidden": [("height", "slope")]},
+    ):
+        dag = pima.DAG(slope=2, height=2, **rules)
+        known = dag.knowledge
+        result = pima.fit(replace(model(), dag=dag), lines(), epochs=5, labels=LABELS, restarts=2)
+        graph = result.tree["graph"].to_dataset()
+        replicas = result.tree["replicas"].to_dataset()
+        assert known.permits(result.bayes_net.dag)
+        assert known.permits(graph["adjacency"].values)
+        for name in ("edge_strength", "edge_probability", "cpdag", "cpdag_exact"):
+            assert (graph[name].values[~known.allowed] == 0).all(), name
+            assert (graph[name].values[known.required_matrix] > 0.999).all(), name
+        for name in ("edge_probability", "cpdag"):
+            assert (replicas[name].values[:, ~known.allowed] == 0).all(), name
+        assert (replicas["majority_cpdag"].values[~known.allowed] == 0).all()

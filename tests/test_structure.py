@@ -9,7 +9,7 @@ import pytest
 from scipy.special import gammaln
 
 from pima_physics.bayesnet import BayesNet, do, joint, sample
-from pima_physics.cpdags import cpdag, is_acyclic, same_class
+from pima_physics.cpdags import cpdag, is_acyclic, possible_parents, same_class
 from pima_physics.errors import InputError
 from pima_physics.knowledge import Knowledge
 from pima_physics.structure import (
@@ -119,6 +119,29 @@ def same_class_by_hand(dags: np.ndarray, dag: np.ndarray) -> np.ndarray:
 
     wanted = signature(dag)
     return np.array([signature(other) == wanted for other in dags])
+
+
+@pytest.mark.parametrize("kind", ["plain", "knowledge", "targets"])
+def test_possible_parents_are_those_of_the_members_of_the_class(kind):
+    generator = np.random.default_rng(3)
+    every = brute_force_dags(4)
+    for _ in range(60):
+        dag = every[generator.integers(len(every))]
+        known, targets, members = None, None, same_class(every, dag)
+        if kind == "knowledge":
+            names = tuple("abcd")
+            order = [names[i] for i in generator.permutation(4)]
+            known = Knowledge(names, tiers=(order[:2], order[2:]))
+            if not known.permits(dag):
+                continue
+            members &= np.array([known.permits(d) for d in every])
+        if kind == "targets":
+            targets = generator.random((2, 4)) < 0.3
+            members = same_class(every, dag, targets)
+        graph = cpdag(dag, known, targets=targets)
+        for node in range(4):
+            expected = {tuple(int(p) for p in np.flatnonzero(d[:, node])) for d in every[members]}
+            assert sorted(possible_parents(graph, node)) == sorted(expected)
 
 
 def test_cpdag_refuses_cycles_and_broken_knowledge():
