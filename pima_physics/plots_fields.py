@@ -84,8 +84,7 @@ def plot_features(tree: xr.DataTree, modality: str, node: str, ax: Axes | None =
 
 def _value_label(array: xr.DataArray, modality: str) -> str:
     name = array.attrs.get("long_name") or array.attrs.get("variable") or modality
-    unit = view.unit_of(array)
-    return f"{view.readable(name)} ({unit})" if unit else view.readable(name)
+    return view.with_unit(view.readable(name), view.unit_of(array))
 
 
 def _outcome_title(chosen: xr.Dataset, k: int) -> str:
@@ -110,7 +109,7 @@ def _scalar_features(ax: Axes, chosen: xr.Dataset, modality: str, node: str) -> 
     ax.set_xticks(range(len(mean)), names)
     ax.set_xlim(-0.6, len(mean) - 0.4)
     ax.set_xlabel(view.plain(f"outcome of {node}"))
-    ax.set_ylabel(view.plain(_value_label(chosen["mean"], modality)))
+    ax.set_ylabel(view.plain(_value_label(chosen["mean"], modality), 40))
     look.style(ax)
     return ax
 

@@ -156,9 +156,16 @@ def title_of(array: xr.DataArray, fallback: str = "") -> str:
 
 
 def axis_label(array: xr.DataArray, fallback: str = "") -> str:
-    """``stress (MPa)``."""
-    unit, title = unit_of(array), title_of(array, fallback)
-    return f"{title} ({unit})" if unit else title
+    """``stress (MPa)``; a long title is cut so that the unit stays."""
+    return with_unit(title_of(array, fallback), unit_of(array))
+
+
+def with_unit(title: str, unit: str, limit: int = 40) -> str:
+    """``title (unit)`` of at most ``limit`` characters where the unit leaves room for a title."""
+    if not unit:
+        return title
+    room = max(limit - len(unit) - 3, 8)
+    return f"{title if len(title) <= room else title[: room - 1] + '…'} ({unit})"
 
 
 def plain(text: object, limit: int = 28) -> str:

@@ -96,6 +96,8 @@ def test_reliability_of_an_event_and_of_unknown_truths() -> None:
     sure = reliability([0.0, 1.0, 1.0, 0.0], [0, 1, 1, -1])
     assert sure.calibration_error == 0.0 and sure.counts.sum() == 3
     assert reliability([0.0, 1.0], [1, 0]).calibration_error == 1.0
+    rounded = reliability(np.array([[0.0, 1.0 + 1e-7], [1.0, 0.0]]), [1, 0])
+    assert np.isfinite(rounded.error).all()
     with pytest.raises(InputError, match="label"):
         reliability([0.5], [-1])
 

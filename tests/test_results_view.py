@@ -48,6 +48,20 @@ def test_units_stand_on_the_axes() -> None:
     assert "nats" in result.plot_history().get_ylabel()
 
 
+def test_a_long_name_is_cut_not_its_unit() -> None:
+    tree = make_tree(samples=60)
+    for path, name in (("parameters/curve", "yield_stress"), ("features/curve", "mean")):
+        group = tree[path].to_dataset()
+        group[name].attrs["long_name"] = "stress at which the plastic strain begins to be seen"
+        tree[path] = xr.DataTree(group)
+    result = shown(tree)
+    for label in (
+        result.plot_parameters("yield_stress").get_ylabel(),
+        result.plot_features("process", "curve").get_ylabel(),
+    ):
+        assert label.endswith("… (MPa)") and label.startswith("stress at") and len(label) <= 40
+
+
 def test_defaults_show_what_explains_most() -> None:
     result = shown(make_tree(samples=200, modalities=("curve",)))
     assert "process" in result.plot_parameters("yield_stress").get_xlabel()

@@ -201,7 +201,7 @@ def reliability(probability: ArrayLike, truth: ArrayLike, *, bins: int = 10) -> 
     columns = slice(1, 2) if given.shape[1] == 2 else slice(None)
     stated, came = given[known][:, columns].ravel(), happened[:, columns].ravel()
     keep = np.isfinite(stated)
-    stated, came = stated[keep], came[keep]
+    stated, came = stated[keep].clip(0.0, 1.0), came[keep]  # float32 may round above 1
     edges = np.unique(np.quantile(stated, np.linspace(0, 1, bins + 1)[1:-1]))
     which = np.searchsorted(edges, stated, side="right")
     used = np.unique(which)
