@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import html
+import re
+
+from docutils import nodes
+from docutils.utils.math import MathError
+from docutils.utils.math.latex2mathml import tex2mathml
+
 from pima_physics import __version__
 
 project = "pima_physics"
@@ -12,7 +19,6 @@ extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
-    "sphinx.ext.mathjax",
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
 ]
@@ -26,3 +32,29 @@ autodoc_member_order = "bysource"
 napoleon_google_docstring = False
 napoleon_use_rtype = False
 suppress_warnings = ["myst.strikethrough"]
+html_math_renderer = "mathml"
+
+
+def _mathml(text, block=False):
+    """Return MathML (which sets the size of brackets itself); TeX where there is none."""
+    plain = re.sub(r"\\[Bb]igg?[lr]?(?![A-Za-z])", "", text)
+    plain = plain.replace(r"\tfrac", r"\frac").replace(r"\dots", r"\ldots")
+    try:
+        return tex2mathml(plain, as_block=block)
+    except MathError:
+        return f"<code>{html.escape(text)}</code>"
+
+
+def _inline(translator, node):
+    translator.body.append(_mathml(node.astext()))
+    raise nodes.SkipNode
+
+
+def _block(translator, node):
+    translator.body.append(f"<p>{_mathml(node.astext(), block=True)}</p>")
+    raise nodes.SkipNode
+
+
+def setup(app):
+    """Equations become MathML, which browsers show themselves: no script from elsewhere."""
+    app.add_html_math_renderer("mathml", (_inline, None), (_block, None))

@@ -1,7 +1,7 @@
 r"""Physical parameters: declared once with unit, bounds, scale and typical value.
 
 A network works on a raw number r without bounds; :meth:`Parameter.constrain` maps it to the
-physical value p. With typical value t, lower bound a, upper bound b and the sigmoid s:
+physical value p. With typical value t, lower bound a, upper bound b and the sigmoid s::
 
     two bounds, linear     p = a + (b - a) s(r + c)                 c such that p(0) = t
     two bounds, log        p = exp(log a + (log b - log a) s(r + c))

@@ -45,12 +45,12 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built
 
 
-def done(*command: str, cwd: Path, **environment: str) -> str:
+def done(*command: str, cwd: Path) -> str:
     """Run a command that must succeed; return what it printed."""
     run = subprocess.run(
         command,
         cwd=cwd,
-        env={**os.environ, **environment},
+        env={**os.environ, "PYTHONPATH": ""},
         capture_output=True,
         text=True,
         check=False,

@@ -1,16 +1,18 @@
 """Solvers of initial value problems, batched over samples and differentiable.
 
-Every engine is one function with one signature,
+Every engine is one function with one signature::
 
     solve(rhs, initial, times, parameters, *, rtol, atol, max_steps, ...) -> states
 
-| symbol     | shape        | meaning                                                        |
-|------------|--------------|----------------------------------------------------------------|
-| rhs        |              | rhs(t (M, 1), y (M, n), p (M, k)) -> (M, n), row by row         |
-| initial    | (B, n)       | state at the first time                                        |
-| times      | (B, T)       | not decreasing along T; times[:, 0] is where `initial` holds   |
-| parameters | (B, k)       | whatever the right-hand side needs                             |
-| states     | (B, T, n)    | solution at the times                                          |
+==========  ===========  ==============================================================
+symbol      shape        meaning
+==========  ===========  ==============================================================
+rhs         (function)   rhs(t (M, 1), y (M, n), p (M, k)) -> (M, n), row by row
+initial     (B, n)       state at the first time
+times       (B, T)       not decreasing along T; times[:, 0] is where initial holds
+parameters  (B, k)       whatever the right-hand side needs
+states      (B, T, n)    solution at the times
+==========  ===========  ==============================================================
 
 The right-hand side is called with M = B rows, or with many steps of all samples at once.
 Tolerances bound the error of a step by ``rtol |y| + atol s`` where s is the magnitude that

@@ -24,6 +24,7 @@ from hypothesis import strategies as st
 LONG = int(os.environ.get("PIMA_FUZZ", "0"))
 RECORD = os.environ.get("PIMA_FUZZ_RECORD")
 ACCEPTED, REFUSED = "right result", "clear error"
+READ = "read, values not compared"
 LIBRARY = "HDF5 library hangs or crashes"
 
 
