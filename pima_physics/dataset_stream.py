@@ -33,7 +33,7 @@ from pima_physics.errors import DataError
 from pima_physics.masks import compact
 
 # Bytes of values in one window; fewer samples than fit into one are read at once.
-WINDOW_BYTES = 2**25
+WINDOW_BYTES = 2**24
 PIECES = 8
 # So many samples are always read at once: what works in chunks asks for no more.
 AT_ONCE = 2048

@@ -3,8 +3,8 @@
 The process limits its own data segment (RLIMIT_DATA: heap and private memory) to what the imported
 libraries take (about 310 MB) and a quarter of the set's size, and reads a NetCDF file or a chunked
 Zarr store through `prepare_fit`, as `pima.fit` does. Epochs over the file and over samples held in
-memory (a part of the same file) take turns; both train the same network (28 x 28 x 3 image, 64 points, batch 128,
-MLP). Resident memory is read after every epoch.
+memory (a part of the same file) take turns; both train the same network (28 x 28 x 3 image, 64
+points, batch 128, MLP). Resident memory is read after every epoch.
 """
 
 from __future__ import annotations
