@@ -38,7 +38,8 @@ html_math_renderer = "mathml"
 def _mathml(text, block=False):
     """Return MathML (which sets the size of brackets itself); TeX where there is none."""
     plain = re.sub(r"\\[Bb]igg?[lr]?(?![A-Za-z])", "", text)
-    plain = plain.replace(r"\tfrac", r"\frac").replace(r"\dots", r"\ldots")
+    plain = re.sub(r"\\[td]?frac\s*(\w)\s*(\w)", r"\\frac{\1}{\2}", plain)  # braces are needed
+    plain = re.sub(r"\\[td]frac", r"\\frac", plain).replace(r"\dots", r"\ldots")
     try:
         return tex2mathml(plain, as_block=block)
     except MathError:
