@@ -133,6 +133,8 @@ def fit(
     plan = Experiment.load(experiment, data=data, seed=seed, epochs=epochs, device=device)
     folder = output if output is not None else Path("runs") / experiment.stem
     result = run_fit(plan, folder, resume=resume, overwrite=overwrite)
+    if result is None:  # not the first of several processes
+        return
     typer.echo(f"{result}\n\n{CAVEAT}\n\n{next_steps(RunFolder(folder))}")
 
 

@@ -65,7 +65,7 @@ def run_fit(
         training.fit(
             plan.model, plan.dataset, prepared=plan.prepared, run=run, resume=resume, **options
         )
-        raise SystemExit(0)
+        return None
     started = time.monotonic()
     with run.locked(), _logged(run), _collected_warnings() as caught:
         _log_start(plan, run)
