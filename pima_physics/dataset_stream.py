@@ -3,11 +3,11 @@ r"""Modalities that stay on disk: read in contiguous windows, shuffled inside th
 A modality that would not fit into memory is checked and summed up in one pass through the file.
 From then on it is read where it is needed: a few samples become tensors, many stay on disk.
 
-Training draws its batches from windows. A window joins :data:`PIECES` contiguous pieces from
+Training draws its batches from windows. A window joins a few contiguous pieces from
 random places of the file, which are shuffled together; the next one is read by a thread while the
 present one is trained on, so that at most three are in memory. Quality of the shuffle: every
 epoch sees every sample once, in other pieces, windows and batches each time; the samples of a
-batch come from up to `PIECES` places of the file. In a file that is sorted by some factor with
+batch come from up to eight places of the file. In a file that is sorted by some factor with
 many values a batch therefore shows about that many of them, not all: shuffle such a file once.
 """
 
@@ -34,7 +34,6 @@ from pima_physics.masks import compact
 
 # Bytes of values in one window; fewer samples than fit into one are read at once.
 WINDOW_BYTES = 2**24
-PIECES = 8
 # So many samples are always read at once: what works in chunks asks for no more.
 AT_ONCE = 2048
 # Share of the memory that is available that checked data may take before they stay on disk.
@@ -223,24 +222,6 @@ def window_size(data: Data, batch_size: int) -> int:
     streamed = [m for m in data.modalities.values() if isinstance(m, StreamedModality)]
     each = sum(m.bytes_each for m in streamed)
     return max(4 * batch_size, WINDOW_BYTES // max(1, each))
-
-
-def windowed_batches(
-    size: int, batch_size: int, window: int, *, seed: int, epoch: int
-) -> list[list[Tensor]]:
-    """Batches of positions, window by window; by seed and epoch alone."""
-    generator = torch.Generator().manual_seed(seed + 1_000_003 * epoch)
-    count = max(1, round(size / window))
-    # Pieces start elsewhere in every epoch, so that neighbours part.
-    turn = int(torch.randint(size, (), generator=generator))
-    pieces = torch.arange(size).roll(turn).tensor_split(min(size, count * PIECES))
-    order = torch.randperm(len(pieces), generator=generator)
-    windows = []
-    for group in order.tensor_split(count):
-        joined = torch.cat([pieces[i] for i in group.tolist()])
-        mixed = joined[torch.randperm(len(joined), generator=generator)]
-        windows.append(list(mixed.tensor_split(max(1, round(len(mixed) / batch_size)))))
-    return windows
 
 
 def load(data: Data, index: Tensor) -> Data:

@@ -16,8 +16,8 @@ from pima_physics.dataset_stream import (
     in_turn,
     is_streamed,
     window_size,
-    windowed_batches,
 )
+from pima_physics.dataset_windows import windowed_batches
 from pima_physics.distributed import Share, anyone, mine, total
 from pima_physics.elbo import ELBO, elbo
 from pima_physics.errors import SolveError

@@ -21,8 +21,8 @@ from pima_physics.dataset_stream import (
     feed,
     in_turn,
     is_streamed,
-    windowed_batches,
 )
+from pima_physics.dataset_windows import windowed_batches
 from pima_physics.errors import DataError, InputError
 
 REQUESTS = (Request("line", ("response",)), Request("vector", ("vector",)))
