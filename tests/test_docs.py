@@ -148,7 +148,7 @@ def test_the_readme_names_every_command_and_option() -> None:
     text = (REPOSITORY / "README.md").read_text("utf-8")
     for command in app.registered_commands:
         name = command.callback.__name__  # type: ignore[union-attr]
-        assert f"`pima-physics {name}" in text, name
+        assert f"`pima-physics {name}" in text, f"{name} is missing in the table of commands"
 
 
 def test_links_to_files_lead_somewhere() -> None:
