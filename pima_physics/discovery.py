@@ -26,6 +26,7 @@ from pima_physics.pursuit import pursue, splits_along, whiten
 from pima_physics.representations import Representation
 from pima_physics.single import ENOUGH_TO_WHITEN, find_prototypes
 from pima_physics.structure import GraphPosterior, counts_by_target, fit_tables, graph_posterior
+from pima_physics.structure_naming import naming_of
 
 Array = NDArray[np.float64]
 
@@ -127,7 +128,13 @@ def discover(
         )
     if len(free) == 1 and data is not None:
         findings[free[0]] = _clearer(findings[free[0]], data, wanted[0], seed)
-    ordered = tuple(findings[i] for i in range(len(dag.nodes)))
+    order = naming_of(
+        [findings[i].probability for i in range(len(dag.nodes))],
+        intervened=None if intervened is None else intervened.cpu().numpy(),
+        knowledge=dag.knowledge,
+        fixed=[i for i in range(len(dag.nodes)) if i not in free],
+    )
+    ordered = tuple(findings[i] for i in order)
     return _with_graph(ordered, dag, pool, intervened)
 
 
