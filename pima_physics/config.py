@@ -204,6 +204,7 @@ class Experiment:
             "sample_dim": self.file.sample_dim,
             "labels": dict(self.file.labels),
             "interventions": self.file.interventions and self.file.interventions.target,
+            "intervention_values": self.file.interventions and self.file.interventions.value,
         }
         options = {key: value for key, value in options.items() if value is not None}
         taken = inspect.signature(fit).parameters

@@ -143,9 +143,10 @@ class Graph(Section):
 
 
 class Interventions(Section):
-    """Which variable says on which node a sample was intervened."""
+    """Which variable says on which node a sample was intervened, and which what it was set to."""
 
     target: str
+    value: str | None = None
 
 
 class Training(Section):

@@ -128,12 +128,8 @@ def discover(
         )
     if len(free) == 1 and data is not None:
         findings[free[0]] = _clearer(findings[free[0]], data, wanted[0], seed)
-    order = naming_of(
-        [findings[i].probability for i in range(len(dag.nodes))],
-        intervened=None if intervened is None else intervened.cpu().numpy(),
-        knowledge=dag.knowledge,
-        fixed=[i for i in range(len(dag.nodes)) if i not in free],
-    )
+    probability = [findings[i].probability for i in range(len(dag.nodes))]
+    order = naming_of(probability, dag.knowledge, free, intervened)
     ordered = tuple(findings[i] for i in order)
     return _with_graph(ordered, dag, pool, intervened)
 
@@ -291,15 +287,11 @@ def _with_graph(
     """Score the graph on the soft joint counts."""
     responsibility = product_of([f.probability for f in findings])
     weights = responsibility.reshape(-1, *dag.outcomes)
-    if intervened is None:
-        counts, rows = weights.sum(0), None
-    else:
+    counts, rows = weights.sum(0), None
+    if intervened is not None:
         counts, rows = counts_by_target(weights, intervened.cpu().numpy())
     posterior = graph_posterior(
-        counts,
-        knowledge=dag.knowledge,
-        intervened=rows,
-        generator=np.random.default_rng(0),
+        counts, knowledge=dag.knowledge, intervened=rows, generator=np.random.default_rng(0)
     )
     net = fit_tables(counts, posterior.dag, 1.0, intervened=rows)
     listed = tuple((c.representation.name, c.split.evidence, c.split.separation) for c in pool)

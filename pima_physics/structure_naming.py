@@ -18,8 +18,10 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import permutations
+from typing import Any
 
 import numpy as np
+import torch
 from scipy.special import gammaln
 
 from pima_physics.knowledge import Knowledge
@@ -110,30 +112,32 @@ def _climb(
 
 def naming_of(
     probability: Sequence[np.ndarray],
-    *,
-    intervened: np.ndarray | None = None,
-    knowledge: Knowledge | None = None,
-    fixed: Sequence[int] = (),
+    knowledge: Knowledge,
+    free: Sequence[int],
+    intervened: Any = None,
 ) -> tuple[int, ...]:
     """Return the best naming of features given by their outcome probabilities (N, C_l) each.
 
     Parameters
     ----------
-    intervened : bool array (N, L), optional
+    free : sequence of int
+        Nodes whose feature is not known by labels.
+    intervened : bool array or tensor (N, L), optional
         Nodes set from outside in each sample, by name.
     """
-    plain = intervened is None or not np.any(intervened)
-    free = knowledge is None or bool(knowledge.allowed[~np.eye(len(knowledge), dtype=bool)].all())
-    if plain and free:
+    acted = None if intervened is None else np.asarray(torch.as_tensor(intervened).cpu())
+    plain = bool(knowledge.allowed[~np.eye(len(knowledge), dtype=bool)].all())
+    if len(free) < 2 or (plain and (acted is None or not acted.any())):
         return tuple(range(len(probability)))
     joint = probability[0]
     for number, other in enumerate(probability[1:]):
         joint = joint[..., None] * other.reshape(len(other), *(1,) * (number + 1), -1)
     counts, rows = joint.sum(0), None
-    if intervened is not None:
-        counts, rows = counts_by_target(joint, intervened)
+    if acted is not None:
+        counts, rows = counts_by_target(joint, acted)
+    fixed = [node for node in range(len(probability)) if node not in free]
     found = name_features(counts, intervened=rows, knowledge=knowledge, fixed=fixed)
-    if found.unsure and knowledge is not None:
+    if found.unsure:
         names = ", ".join(knowledge.nodes[node] for node in found.unsure)
         log.warning(
             "targets and knowledge do not settle which feature each of these nodes is: %s; give "

@@ -20,6 +20,7 @@ from pima_physics.model import PIMA
 from pima_physics.results import FitResult, assemble
 from pima_physics.runfolder import RunFolder
 from pima_physics.trainer_loop import Options, Progress
+from pima_physics.training_labels import with_set_values
 from pima_physics.training_replicas import run_replicas
 from pima_physics.training_starts import Job, Prepared, fingerprint
 
@@ -34,6 +35,7 @@ def prepare_fit(
     sample_dim: str = "sample",
     labels: Mapping[str, str] | None = None,
     interventions: str | None = None,
+    intervention_values: str | None = None,
     dtype: str = "float32",
 ) -> Prepared:
     """Check and convert a dataset for a model, and split it.
@@ -52,12 +54,16 @@ def prepare_fit(
             expected="at least as many samples as joint outcomes of the nodes",
             fix="use fewer nodes or outcomes, or more data",
         )
+    nodes = dict(zip(model.dag.nodes, model.dag.outcomes, strict=True))
+    dataset, known = with_set_values(
+        dataset, interventions, intervention_values, nodes, labels or {}, sample_dim
+    )
     data = prepare(
         dataset,
         [modality.request(name) for name, modality in model.modalities.items()],
         sample_dim=sample_dim,
-        nodes=dict(zip(model.dag.nodes, model.dag.outcomes, strict=True)),
-        labels=dict(labels or {}),
+        nodes=nodes,
+        labels=known,
         interventions=interventions,
         train=parts.train,
         dtype=getattr(torch, dtype),
@@ -104,6 +110,7 @@ def fit(
     sample_dim: str = "sample",
     labels: Mapping[str, str] | None = None,
     interventions: str | None = None,
+    intervention_values: str | None = None,
     patience: int = 50,
     dtype: str = "float32",
     progress: Progress | None = None,
@@ -140,6 +147,9 @@ def fit(
         Node -> variable with (partly) known outcomes; NaN or -1 = unknown.
     interventions : str, optional
         Variable with the intervened node per sample.
+    intervention_values : str, optional
+        Variable with the outcome that it was set to: a known outcome of that node, which also
+        says which feature the node is.
     patience : int
         Epochs without a better validation bound after which the free phase ends.
     prepared : Prepared, optional
@@ -176,6 +186,7 @@ def fit(
         sample_dim=sample_dim,
         labels=labels,
         interventions=interventions,
+        intervention_values=intervention_values,
         dtype=dtype,
     )
     size = len(prepared.parts.train)

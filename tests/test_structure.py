@@ -260,13 +260,13 @@ def interventional(net: BayesNet, size: int, generator: np.random.Generator):
 
 def test_interventions_say_which_feature_is_which_node():
     generator = np.random.default_rng(8)
-    right = 0
+    right, free = 0, Knowledge(("a", "b", "c"))
     for order in permutations(range(3)):
         drawn, acted = interventional(chain(0.8), 8000, generator)
         found = [np.eye(2)[drawn[:, feature]] for feature in order]
-        right += naming_of(found, intervened=acted) == tuple(np.argsort(order))
+        right += naming_of(found, free, [0, 1, 2], acted) == tuple(np.argsort(order))
         # A feature that labels name stays; the others are found around it.
-        kept = naming_of(found, intervened=acted, fixed=[0])
+        kept = naming_of(found, free, [1, 2], acted)
         assert kept[0] == 0
     assert right == 6
     same = name_features(counts_of(drawn, (2, 2, 2)))
@@ -317,7 +317,7 @@ def test_many_features_are_named_by_exchanges():
     drawn, acted = interventional(net, 6000, generator)
     order = generator.permutation(size)
     found = [np.eye(2)[drawn[:, feature]] for feature in order]
-    assert naming_of(found, intervened=acted) == tuple(np.argsort(order))
+    assert naming_of(found, Knowledge(net.nodes), range(size), acted) == tuple(np.argsort(order))
 
 
 def test_outcome_labels_and_node_order_do_not_matter():
