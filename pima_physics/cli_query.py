@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import xarray as xr
 
 from pima_physics import results
@@ -156,7 +155,7 @@ def effect_text(found: xr.Dataset) -> str:
     lines = [f"effect of {node} on {found.attrs['quantity']}{f' in {unit}' if unit else ''}"]
     inner = [dim for dim in found["mean"].dims if dim != "outcome"]
     if inner:
-        largest = np.abs(found["difference"]).max("outcome").argmax(inner)
+        largest = abs(found["difference"]).max("outcome").argmax(inner)
         found = found.isel({str(dim): int(place) for dim, place in largest.items()})
         place = ", ".join(f"{dim} {found[dim].values:.4g}" for dim in inner if dim in found.coords)
         lines.append(f"shown where the difference is largest{f': {place}' if place else ''}")

@@ -75,7 +75,7 @@ def effect(
     rng = np.random.default_rng(seed)
     drawn = np.stack([_drawn_weights(net, counts, node, rng) for _ in range(TABLE_DRAWS)])
     gap, gaps = _against(weight, reference), _against(drawn, reference)
-    sets = possible_parents(tree["graph/cpdag"].values, position)
+    sets = possible_parents(tree["graph"].to_dataset()["cpdag"].values, position)
     others = np.stack([_against(adjusted(net, position, s), reference) @ flat for s in sets])
 
     def error(mean_weight: Array, draws: Array) -> Array:

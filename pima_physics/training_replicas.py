@@ -109,7 +109,9 @@ def _side_by_side(job: Job, left: Sequence[int], keeper: Keeper) -> Iterator[tup
     workers = Parallel(n_jobs=min(job.jobs, len(left)), return_as="generator_unordered")
     log.info("%d replicas in %d processes", len(left), min(job.jobs, len(left)))
     with keeper.stop.at_once():
-        yield from workers(delayed(_in_process)(job, number) for number in left)
+        for found in workers(delayed(_in_process)(job, number) for number in left):
+            assert found is not None
+            yield found
 
 
 def _in_process(job: Job, number: int) -> tuple[int, Member]:

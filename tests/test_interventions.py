@@ -16,6 +16,7 @@ import pima_physics as pima
 from pima_physics import datasets
 from pima_physics.bayesnet import BayesNet, do, sample
 from pima_physics.cli import app
+from pima_physics.config import Experiment
 from pima_physics.datasets import circles, lattices
 from pima_physics.training import prepare_fit
 
@@ -133,3 +134,24 @@ def test_data_of_the_mutilated_graph() -> None:
     for wrong in ({"radius": 2}, {"radios": 1}):
         with pytest.raises(pima.InputError, match="do"):
             datasets.circles(samples=8, do=wrong)
+
+
+@pytest.mark.study
+@pytest.mark.parametrize("graph", ["fork", "lattices"])
+def test_one_sample_in_five_set_from_outside_orients_every_edge(graph: str) -> None:
+    options: dict[str, Any] = {"samples": 3000, "seed": 0, "intervened": 0.2}
+    name = "lattices" if graph == "lattices" else "circles"
+    data, truth = lattices(**options) if graph == "lattices" else circles(graph=graph, **options)
+    result = pima.fit(
+        Experiment.from_mapping(datasets.experiment(name)).to_model(),
+        data,
+        epochs=20,
+        interventions="intervened_on",
+        intervention_values="intervened_value",
+    )
+    graph_group = result.tree["graph"].to_dataset()
+    for found in ("cpdag_exact", "adjacency"):
+        np.testing.assert_array_equal(graph_group[found], truth.graph)
+    outcome = result.tree["posterior/node_outcome"].values
+    known = np.stack([truth.labels[n].values for n in result.bayes_net.nodes], axis=1)
+    assert ((outcome == known).mean(0) > 0.95).all()

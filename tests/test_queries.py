@@ -225,3 +225,18 @@ def test_wrong_commands_are_refused(
     done = CliRunner().invoke(app, [w.replace("RUN", str(tmp_path)) for w in words])
     assert done.exit_code == 2
     assert message in done.output
+
+
+@pytest.mark.study
+def test_interventions_on_lattices_look_like_fresh_simulations() -> None:
+    """Small version of the study `lattice_queries`."""
+    from pima_physics.validation.cases.lattice_queries.study import run
+
+    found = run(0, samples=800, epochs=30)
+    assert found.right_class and found.worst_accuracy > 0.95
+    for effect in found.effects:
+        assert abs(effect.estimate - effect.truth) < 3 * effect.std
+    for compared in found.comparisons:
+        # Moved to where the intervention moves the data, where it does.
+        if compared.observed.p_value < 0.01:
+            assert compared.model.distance < 0.4 * compared.observed.distance

@@ -151,7 +151,7 @@ class Names:
     def same_class(self, result: pima.FitResult) -> bool:
         """Whether the fitted class is that of the known graph."""
         order = [result.bayes_net.nodes.index(node) for node in self.nodes.values()]
-        fitted = result.tree["graph/cpdag"].values[np.ix_(order, order)]
+        fitted = result.tree["graph"].to_dataset()["cpdag"].values[np.ix_(order, order)]
         return bool((fitted == cpdag(self.graph)).all())
 
 
@@ -203,5 +203,12 @@ def _effect(
     row = found.isel(outcome=outcomes[1])
     label, value = truth.labels[node].values, truth.parameters[QUANTITY].values
     ceiling = value[label == 1].mean() - value[label == 0].mean()
-    keys = ("difference", "difference_std", "difference_least", "difference_most")
-    return Effect(node, true_effect(node, seed), *(float(row[k]) for k in keys), float(ceiling))
+    return Effect(
+        node,
+        true_effect(node, seed),
+        float(row["difference"]),
+        float(row["difference_std"]),
+        float(row["difference_least"]),
+        float(row["difference_most"]),
+        float(ceiling),
+    )
