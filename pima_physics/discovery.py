@@ -1,9 +1,9 @@
-"""Discovery of categorical nodes: candidates from every representation, selected by evidence."""
+"""Discovery of categorical nodes in views of the samples, and of the graph between them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -12,33 +12,26 @@ from numpy.typing import NDArray
 from pima_physics.dag import DAG
 from pima_physics.dataset import Data
 from pima_physics.evidence import (
-    Candidate,
     Finding,
-    agreement,
-    conditional_evidence,
+    above_chance,
     examine,
     from_labels,
     nothing_found,
-    with_consensus,
+    predicted,
 )
 from pima_physics.factorial import product_of
-from pima_physics.pursuit import pursue, splits_along, whiten
+from pima_physics.nodesets import Node, View, given
 from pima_physics.representations import Representation
+from pima_physics.search import Found, find_sets
 from pima_physics.single import ENOUGH_TO_WHITEN, find_prototypes
 from pima_physics.structure import GraphPosterior, counts_by_target, fit_tables, graph_posterior
 from pima_physics.structure_naming import naming_of
 
 Array = NDArray[np.float64]
 
-# Two partitions with a larger correlation of their probabilities count as one.
-SAME = 0.95
-MAX_CANDIDATES = 24
-# Sets of candidates that are grown further, and rounds of conditional search.
-BEAM, ROUNDS = 8, 2
-# A cell of the other nodes needs this many samples to be searched by itself.
-MIN_CELL, MAX_CELLS = 60, 4
-# Evidence in nats over the whole sample that is asked of a candidate before it is compared.
-MIN_NATS = 3.0
+# Samples that sets of nodes are searched in; all samples are then assigned.
+SEARCHED = 3000
+FEWEST = 8
 
 
 @dataclass(frozen=True)
@@ -52,8 +45,9 @@ class Discovery:
     graph_posterior : GraphPosterior
         From the soft joint counts.
     tables : tuple of array
-    candidates : tuple of (representation, evidence, separation)
-        All that competed, best first.
+    candidates : tuple of (views, score, unexplained)
+        Sets of nodes that competed, best first, with their scores in nats over the searched
+        samples, and the evidence of a further node that each leaves unexplained.
     """
 
     findings: tuple[Finding, ...]
@@ -104,34 +98,113 @@ def discover(
     known = {
         node: values.cpu().numpy() for node, values in (labels or {}).items() if (values >= 0).any()
     }
-    free = [i for i, node in enumerate(dag.nodes) if node not in known]
-    pool = find_candidates(representations, sorted({dag.outcomes[i] for i in free}), rng=rng)
     findings: dict[int, Finding] = {
         i: from_labels(representations, known[node], dag.outcomes[i])
         for i, node in enumerate(dag.nodes)
         if node in known
     }
+    free = [i for i, node in enumerate(dag.nodes) if node not in known]
     wanted = [dag.outcomes[i] for i in free]
-    chosen = select(pool, wanted)
-    for _ in range(ROUNDS if len(free) > 1 else 0):
-        more = find_conditionally(representations, chosen, wanted, rng=rng)
-        pool = with_consensus(distinct([*pool, *more]), representations)
-        again = select(pool, wanted)
-        if all(a and b and a.split is b.split for a, b in zip(again, chosen, strict=True)):
-            break
-        chosen = again
-    for i, candidate in zip(free, chosen, strict=True):
-        findings[i] = (
-            nothing_found(len(representations[0].values), dag.outcomes[i])
-            if candidate is None
-            else examine(candidate, rng)
-        )
+    sets = find_nodes(representations, wanted, [f.probability for f in findings.values()], rng=rng)
+    chosen = _in_slots(sets[0], wanted) if sets else [None] * len(free)
+    for i, node in zip(free, chosen, strict=True):
+        findings[i] = _finding(node, representations, dag.outcomes[i], rng)
     if len(free) == 1 and data is not None:
         findings[free[0]] = _clearer(findings[free[0]], data, wanted[0], seed)
     probability = [findings[i].probability for i in range(len(dag.nodes))]
     order = naming_of(probability, dag.knowledge, free, intervened)
     ordered = tuple(findings[i] for i in order)
-    return _with_graph(ordered, dag, pool, intervened)
+    return _with_graph(ordered, dag, sets, intervened)
+
+
+def find_nodes(
+    representations: Sequence[Representation],
+    wanted: Sequence[int],
+    known: Sequence[Array] = (),
+    *,
+    rng: np.random.Generator,
+) -> list[Found]:
+    """Sets of nodes, best first.
+
+    The latent goes first: a continuous prior straightens what principal components bend, and
+    bends look like groups. The other views are searched where the latent does not show every
+    node above chance.
+
+    Parameters
+    ----------
+    wanted : sequence of int
+        Numbers of outcomes.
+    known : sequence of array, shape (sample, outcome)
+        Outcome probabilities of nodes that were given.
+    """
+    if not wanted:
+        return []
+    size = len(representations[0].values)
+    part = np.sort(rng.permutation(size)[:SEARCHED])
+    usable = [_view(r, part) for r in representations]
+    views = [v for v in usable if v is not None]
+    fixed = [given(p[part]) for p in known]
+    first = [v for v in views if v.representation.name == "latent"]
+    sets = find_sets(first, wanted, rng=rng, known=fixed) if first else []
+    if not (sets and _all_shown(sets[0], len(wanted))):
+        for view in views:
+            if view.representation.kind != "latent":
+                sets += find_sets([view], wanted, rng=rng, known=fixed)
+    return sorted(sets, key=lambda f: (-len(f.nodes), -f.score))
+
+
+def _view(representation: Representation, part: NDArray[np.int64]) -> View | None:
+    """A view of some of the samples; None where too few have it."""
+    chosen = replace(
+        representation,
+        values=representation.values[part],
+        present=representation.present[part],
+    )
+    few = chosen.present.sum() < FEWEST or not chosen.values.shape[1]
+    return None if few or not chosen.values[chosen.present].std() > 0.0 else View.of(chosen)
+
+
+def _all_shown(found: Found, wanted: int) -> bool:
+    free = [n for n in found.nodes if n.view is not None]
+    each = zip(free, found.judgement.conditional, strict=True)
+    return len(free) == wanted and all(above_chance(n, c) for n, c in each)
+
+
+def _in_slots(found: Found, wanted: Sequence[int]) -> list[tuple[Node, float] | None]:
+    """Nodes with their evidence given the others, at the places with as many outcomes."""
+    free = [n for n in found.nodes if n.view is not None]
+    left = sorted(
+        zip(free, found.judgement.conditional, strict=True), key=lambda pair: -pair[0].evidence
+    )
+    slots: list[tuple[Node, float] | None] = []
+    for outcomes in wanted:
+        i = next((i for i, (n, _) in enumerate(left) if n.outcomes == outcomes), None)
+        slots.append(None if i is None else left.pop(i))
+    return slots
+
+
+def _finding(
+    chosen: tuple[Node, float] | None,
+    representations: Sequence[Representation],
+    outcomes: int,
+    rng: np.random.Generator,
+) -> Finding:
+    """The evidence of a node, and its outcomes for all samples."""
+    size = len(representations[0].values)
+    if chosen is None:
+        return nothing_found(size, outcomes)
+    node, conditional = chosen
+    assert node.view is not None
+    finding = examine(node, conditional, rng)
+    name = node.view.representation.name
+    whole = next(r for r in representations if r.name == name)
+    probability = np.full((size, outcomes), 1.0 / outcomes)
+    white = node.view.whitening.apply(whole.values[whole.present])
+    probability[whole.present] = node.assign(white)
+    probability[~whole.present] = predicted(
+        representations, whole.present, probability.argmax(1), outcomes
+    )
+    return replace(finding, probability=probability)
 
 
 def _clearer(found: Finding, data: Data, outcomes: int, seed: int) -> Finding:
@@ -142,157 +215,29 @@ def _clearer(found: Finding, data: Data, outcomes: int, seed: int) -> Finding:
     return direct if data.size < ENOUGH_TO_WHITEN or direct.evidence > found.evidence else found
 
 
-def find_candidates(
-    representations: Sequence[Representation],
-    outcomes: Sequence[int],
-    *,
-    rng: np.random.Generator,
-) -> list[Candidate]:
-    """Distinct partitions from all representations, best evidence first."""
-    found = []
-    for representation in representations:
-        values = representation.values[representation.present]
-        if len(values) < 8 or values.shape[1] == 0:
-            continue
-        white = whiten(values).apply(values)
-        for count in outcomes:
-            found += [Candidate.of(representation, s) for s in pursue(white, count, rng=rng)]
-    return with_consensus(distinct(found), representations)
-
-
-def find_conditionally(
-    representations: Sequence[Representation],
-    chosen: Sequence[Candidate | None],
-    outcomes: Sequence[int],
-    *,
-    rng: np.random.Generator,
-) -> list[Candidate]:
-    """Partitions seen among samples that agree in all other chosen nodes.
-
-    Where nodes depend on each other, the direction of one can be hidden by a combination of
-    two. With the other nodes fixed only its own groups are left.
-    """
-    found = []
-    for left_out in range(len(outcomes)):
-        others = [c for i, c in enumerate(chosen) if i != left_out and c is not None]
-        for cell in _largest_cells(others, len(representations[0].values)):
-            for representation in representations:
-                found += _pursue_in_cell(representation, cell, outcomes[left_out], rng)
-    return found
-
-
-def _largest_cells(others: Sequence[Candidate], size: int) -> list[NDArray[np.bool_]]:
-    """Samples of the most frequent joint outcomes of some nodes."""
-    if not others:
-        return []
-    joint = np.stack([c.label for c in others], axis=1)
-    index, counts = np.unique(joint, axis=0, return_inverse=True, return_counts=True)[1:]
-    order = counts.argsort()[::-1][:MAX_CELLS]
-    return [index.reshape(-1) == k for k in order if counts[k] >= MIN_CELL]
-
-
-def _pursue_in_cell(
-    representation: Representation,
-    cell: NDArray[np.bool_],
-    outcomes: int,
-    rng: np.random.Generator,
-) -> list[Candidate]:
-    inside = cell & representation.present
-    if inside.sum() < max(MIN_CELL, 8 * representation.values.shape[1]):
-        return []
-    part = representation.values[inside]
-    local = whiten(part)
-    splits = pursue(local.apply(part), outcomes, rng=rng, starts=24, iterations=12, keep=3)
-    splits = [s for s in splits if s.evidence * len(part) > MIN_NATS]
-    if not splits:
-        return []
-    values = representation.values[representation.present]
-    white = whiten(values).apply(values)
-    # Correlating the local projection with the global axes expresses its direction in them.
-    directions = np.stack([white.T @ local.apply(values) @ s.direction for s in splits])
-    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-    return [Candidate.of(representation, s) for s in splits_along(white, directions, outcomes)]
-
-
-def distinct(found: Sequence[Candidate]) -> list[Candidate]:
-    """Drop weak partitions and near-copies; best evidence first, per number of outcomes."""
-    counts: dict[int, int] = {}
-    kept: list[Candidate] = []
-    for candidate in sorted(found, key=lambda c: -c.split.evidence):
-        split = candidate.split
-        weak = split.evidence * len(split.probability) < MIN_NATS or split.rarest < 0.02
-        if weak or counts.get(split.outcomes, 0) >= MAX_CANDIDATES:
-            continue
-        if all(agreement(candidate.probability, k.probability) < SAME for k in kept):
-            kept.append(candidate)
-            counts[split.outcomes] = counts.get(split.outcomes, 0) + 1
-    return kept
-
-
-def select(pool: Sequence[Candidate], outcomes: Sequence[int]) -> list[Candidate | None]:
-    r"""Choose one candidate per node, each with groups of its own once the others are known.
-
-    .. math:: \max_S\ E(n_1) + E(n_2 \mid n_1) + E(n_3 \mid n_1, n_2) + \dots
-
-    with the evidence for modes among samples that agree in the nodes before. A partition that
-    follows from these (their union, a copy) has no modes left and adds nothing, however clear
-    its groups are; a mere statistical dependence between nodes costs little. Sets grow by one
-    candidate at a time and the best ``BEAM`` of each size are kept.
-    """
-    front: list[tuple[float, tuple[int, ...]]] = [(0.0, ())]
-    for _ in outcomes:
-        grown: dict[tuple[int, ...], tuple[float, tuple[int, ...]]] = {}
-        for score, chain in front:
-            before = [pool[k] for k in chain]
-            for j in range(len(pool)):
-                longer = (*chain, j)
-                if j in chain or _assign(pool, longer, outcomes) is None:
-                    continue
-                total = score + conditional_evidence(pool[j], before)
-                key = tuple(sorted(longer))
-                if total > grown.get(key, (-1.0, ()))[0]:
-                    grown[key] = (total, longer)
-        if not grown:
-            break
-        front = sorted(grown.values(), key=lambda g: (-g[0], g[1]))[:BEAM]
-    chain = front[0][1]
-    chosen: list[Candidate | None] = [None] * len(outcomes)
-    for slot, j in zip(_assign(pool, chain, outcomes) or (), chain, strict=True):
-        chosen[slot] = pool[j]
-    return chosen
-
-
-def _assign(
-    pool: Sequence[Candidate], subset: Sequence[int], outcomes: Sequence[int]
-) -> list[int] | None:
-    """Node positions for candidates, in order of evidence; None where counts do not match."""
-    open_slots = list(range(len(outcomes)))
-    slots = []
-    for j in subset:
-        count = pool[j].split.outcomes
-        slot = next((s for s in open_slots if outcomes[s] == count), None)
-        if slot is None:
-            return None
-        open_slots.remove(slot)
-        slots.append(slot)
-    return slots
-
-
 def _with_graph(
     findings: tuple[Finding, ...],
     dag: DAG,
-    pool: Sequence[Candidate],
+    sets: Sequence[Found],
     intervened: torch.Tensor | None,
 ) -> Discovery:
     """Score the graph on the soft joint counts."""
     responsibility = product_of([f.probability for f in findings])
     weights = responsibility.reshape(-1, *dag.outcomes)
-    counts, rows = weights.sum(0), None
-    if intervened is not None:
+    if intervened is None:
+        counts, rows = weights.sum(0), None
+    else:
         counts, rows = counts_by_target(weights, intervened.cpu().numpy())
     posterior = graph_posterior(
-        counts, knowledge=dag.knowledge, intervened=rows, generator=np.random.default_rng(0)
+        counts,
+        knowledge=dag.knowledge,
+        intervened=rows,
+        generator=np.random.default_rng(0),
     )
     net = fit_tables(counts, posterior.dag, 1.0, intervened=rows)
-    listed = tuple((c.representation.name, c.split.evidence, c.split.separation) for c in pool)
+    listed = tuple((_names(found), found.score, found.left) for found in sets)
     return Discovery(findings, responsibility, posterior, tuple(net.tables), listed)
+
+
+def _names(found: Found) -> str:
+    return ", ".join(n.view.representation.name for n in found.nodes if n.view is not None)

@@ -1,15 +1,22 @@
-r"""Self-consistent discriminant pursuit: directions along which samples fall into groups.
+r"""Blind discriminant pursuit: directions along which samples fall into groups of their own.
 
-In a whitened representation x, a direction a is a fixed point of
+In a whitened representation x, let g be a score of a proposed partition and O the outcome
+probabilities of other, known partitions. Regression :math:`x = B_g g + B_O O + e`, with residual
+covariance S, says how each of them moves the data. The direction
 
-.. math:: u = a^\top x, \qquad
-          g(u) = \sum_k \bar u_k\, p(k \mid u), \qquad
-          a \leftarrow \frac{E[x\, g(u)]}{\lVert E[x\, g(u)] \rVert}
+.. math:: a \propto S^{-1} B\,(B^\top S^{-1} B)^{-1} e_g, \qquad B = (B_g, B_O)
+
+answers to the proposed partition, is blind to the others, and has the least noise of all such
+directions (generalised least squares; the linearly constrained minimum-variance filter of Frost
+1972). The pursuit iterates
+
+.. math:: u = a^\top x, \qquad g(u) = \sum_k \bar u_k\, p(k \mid u), \qquad a \leftarrow a(g, O)
 
 with p(k|u) from a one-dimensional mixture of C Gaussians fitted to u and :math:`\bar u_k` its
-means: the mixture's own groups are best told apart along the direction that proposed them (for
-two groups this is Fisher's discriminant). A binary feature that lies along any direction is such
-a fixed point however unbalanced the joint outcomes are; an exclusive-or of two features is not.
+means. Without other partitions its fixed points are Fisher's discriminants of their own groups.
+A feature that lies along any direction is such a fixed point, however unbalanced the joint
+outcomes are; an exclusive-or of two features is not. A feature that depends on others (the root
+of a fork) often is one only when the pursuit is blind to these.
 """
 
 from __future__ import annotations
@@ -19,15 +26,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pima_physics.modes import (
-    CENTRES,
-    Mixture1D,
-    fit_mixture,
-    histograms,
-    multimodality,
-)
+from pima_physics.modes import CENTRES, Mixture1D, fit_mixture, histograms, multimodality
 
 Array = NDArray[np.float64]
+
+# Keeps the regressions solvable where a partition is constant or follows from the others.
+RIDGE = 1e-6
+NOISE_FLOOR = 1e-3
 
 
 @dataclass(frozen=True)
@@ -49,43 +54,6 @@ class Whitening:
         return (values - self.centre) @ self.basis
 
 
-@dataclass(frozen=True)
-class Split:
-    """A proposed categorical feature: a partition along one direction.
-
-    Attributes
-    ----------
-    direction : array, shape (axis,)
-        Unit vector in the whitened representation.
-    mixture : Mixture1D
-        With a single projection.
-    probability : array, shape (sample, outcome)
-    bins : int array, shape (sample,)
-        Histogram bin of every sample's projection.
-    separation : float
-        Smallest distance of neighbouring means in pooled standard deviations.
-    evidence : float
-        Nats per sample over the best single-mode density.
-    """
-
-    direction: Array
-    mixture: Mixture1D
-    probability: Array
-    bins: NDArray[np.int64]
-    separation: float
-    evidence: float
-
-    @property
-    def outcomes(self) -> int:
-        """Number of groups."""
-        return self.probability.shape[1]
-
-    @property
-    def rarest(self) -> float:
-        """Share of the smallest group."""
-        return float(self.probability.mean(0).min())
-
-
 def whiten(values: Array, *, tolerance: float = 1e-3) -> Whitening:
     """Whitening of values (sample, feature); axes with next to no variance are left out."""
     centre = values.mean(0)
@@ -99,77 +67,87 @@ def whiten(values: Array, *, tolerance: float = 1e-3) -> Whitening:
     return Whitening(centre, basis)
 
 
-def pursue(
-    white: Array,
-    outcomes: int,
-    *,
-    rng: np.random.Generator,
-    starts: int = 80,
-    iterations: int = 30,
-    keep: int = 16,
-) -> list[Split]:
-    """Fixed points of the pursuit from many starts, best evidence first.
+def blind_axes(white: Array, scores: Array, others: Array) -> Array:
+    """Directions that answer to each score and are blind to the other partitions.
 
     Parameters
     ----------
     white : array, shape (sample, axis)
-        Whitened representation.
-    outcomes : int
-        Number of groups along a direction.
-    starts : int
-        Random directions and differences of cluster centres to start from.
-    keep : int
-        Fixed points of the highest mixture likelihood whose evidence is worked out.
+    scores : array, shape (sample, direction)
+    others : array, shape (sample, outcome)
+        Outcome probabilities of the other partitions, one column of each left out.
 
     Returns
     -------
-    list of Split, with distinct directions.
+    array, shape (direction, axis)
+        Unit vectors.
     """
-    directions = _starting_directions(white, starts, rng)
+    samples, axes = white.shape
+    g, o = scores - scores.mean(0), others - others.mean(0)
+    size = 1 + o.shape[1]
+    gram = np.empty((scores.shape[1], size, size))
+    gram[:, 0, 0] = (g * g).mean(0)
+    gram[:, 0, 1:] = gram[:, 1:, 0] = g.T @ o / samples
+    gram[:, 1:, 1:] = o.T @ o / samples
+    cross = np.empty((scores.shape[1], size, axes))
+    cross[:, 0] = g.T @ white / samples
+    cross[:, 1:] = o.T @ white / samples
+    effects = np.linalg.solve(_with_ridge(gram), cross)
+    residual = np.eye(axes) - np.swapaxes(effects, 1, 2) @ cross
+    residual = 0.5 * (residual + np.swapaxes(residual, 1, 2)) + NOISE_FLOOR * np.eye(axes)
+    weighted = np.linalg.solve(residual, np.swapaxes(effects, 1, 2))
+    first = np.zeros((len(gram), size, 1))
+    first[:, 0] = 1.0
+    found = (weighted @ np.linalg.solve(_with_ridge(effects @ weighted), first))[..., 0]
+    return found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12)
+
+
+def _with_ridge(matrices: Array) -> Array:
+    size = matrices.shape[1]
+    typical = np.trace(matrices, axis1=1, axis2=2) / size
+    return matrices + (RIDGE * typical + 1e-12)[:, None, None] * np.eye(size)
+
+
+def pursue(white: Array, others: Array, outcomes: int, start: Array, *, steps: int = 12) -> Array:
+    """Fixed points of the pursuit, those of the likeliest mixtures first.
+
+    Parameters
+    ----------
+    white : array, shape (sample, axis)
+    others : array, shape (sample, outcome)
+        What the directions shall be blind to; no columns for nothing.
+    outcomes : int
+        Number of groups along a direction.
+    start : array, shape (direction, axis)
+
+    Returns
+    -------
+    array, shape (at most direction, axis)
+        Distinct unit vectors.
+    """
+    directions = start
     mixture: Mixture1D | None = None
-    for _ in range(iterations):
+    for _ in range(steps):
         index, mass = histograms(white @ directions.T)
         if mixture is None:
-            mixture = fit_mixture(mass, outcomes, iterations=10)
+            mixture = fit_mixture(mass, outcomes, iterations=8)
         else:
-            mixture = fit_mixture(mass, outcomes, iterations=5, start=mixture)
+            mixture = fit_mixture(mass, outcomes, iterations=4, start=mixture)
         score = np.einsum("skb,sk->sb", mixture.responsibility, mixture.mean)
-        g = np.take_along_axis(score, index.T, axis=1)
-        new = (g - g.mean(1, keepdims=True)) @ white / len(white)
-        norm = np.linalg.norm(new, axis=1, keepdims=True)
-        new = np.where(norm > 1e-9, new / np.maximum(norm, 1e-9), directions)
-        moved = 1.0 - (new * directions).sum(1)
-        directions = new
-        if moved.max() < 1e-6:
-            break
+        directions = blind_axes(white, np.take_along_axis(score, index.T, axis=1).T, others)
     assert mixture is not None
-    order = mixture.log_likelihood.argsort()[::-1]
-    splits = splits_along(white, _distinct_rows(directions[order], keep), outcomes)
-    return sorted(splits, key=lambda s: -s.evidence)
+    return _distinct_rows(directions[mixture.log_likelihood.argsort()[::-1]])
 
 
-def splits_along(white: Array, directions: Array, outcomes: int) -> list[Split]:
-    """The partitions along given directions (direction, axis)."""
-    index, mass = histograms(white @ directions.T)
-    mixtures = fit_mixture(mass, outcomes, iterations=40)
-    splits = []
-    for j, direction in enumerate(directions):
-        mixture = mixtures.take(j)
-        probability = mixture.responsibility[0][:, index[:, j]].T
-        evidence = multimodality(mass[j], cuts_of(mixture))
-        splits.append(
-            Split(direction, mixture, probability, index[:, j], _separation(mixture), evidence)
-        )
-    return splits
-
-
-def _starting_directions(white: Array, starts: int, rng: np.random.Generator) -> Array:
+def starting_directions(white: Array, starts: int, rng: np.random.Generator) -> Array:
     """Random directions, and differences between the centres of a coarse clustering."""
     from sklearn.cluster import KMeans
 
     axes = white.shape[1]
+    if axes == 1:
+        return np.ones((1, 1))
     random = rng.normal(size=(starts, axes))
-    if axes > 1 and len(white) >= 50:
+    if len(white) >= 50:
         part = white[rng.permutation(len(white))[:2000]]
         seed = int(rng.integers(2**31))
         groups = min(10, len(white) // 5)
@@ -180,16 +158,26 @@ def _starting_directions(white: Array, starts: int, rng: np.random.Generator) ->
     return random / np.linalg.norm(random, axis=1, keepdims=True)
 
 
-def _distinct_rows(directions: Array, most: int, *, cosine: float = 0.999) -> Array:
-    """The first directions that do not (up to sign) repeat an earlier one."""
+def _distinct_rows(directions: Array, *, cosine: float = 0.999) -> Array:
+    """The directions that do not (up to sign) repeat an earlier one."""
     kept: list[Array] = []
     for a in directions:
-        if len(kept) < most and all(abs(a @ b) < cosine for b in kept):
+        if all(abs(a @ b) < cosine for b in kept):
             kept.append(a)
     return np.array(kept)
 
 
-def _separation(mixture: Mixture1D) -> float:
+def evidence_along(white: Array, directions: Array, outcomes: int) -> Array:
+    """Evidence of modes along every direction, in nats per sample."""
+    _, mass = histograms(white @ directions.T)
+    mixtures = fit_mixture(mass, outcomes, iterations=15)
+    return np.array(
+        [multimodality(m, cuts_of(mixtures.take(j))) for j, m in enumerate(mass)], dtype=float
+    )
+
+
+def separation(mixture: Mixture1D) -> float:
+    """Smallest distance of neighbouring means in pooled standard deviations."""
     mean, std = mixture.mean[0], mixture.std[0]
     pooled = np.sqrt(0.5 * (std[1:] ** 2 + std[:-1] ** 2))
     return float((np.diff(mean) / pooled).min())

@@ -1,0 +1,273 @@
+r"""Sets of proposed nodes: each is refined blind to the others, and judged beside them.
+
+A node shows itself by modes along its direction, at best among samples that agree in the nodes
+known before it. A set is judged by its weakest members in any order of becoming known,
+
+.. math:: s = \operatorname{mean}_{\pi}\ \Big(\prod_j
+              E(n_{\pi_j} \mid n_{\pi_1}, \dots, n_{\pi_{j-1}})\Big)^{1/L}
+
+with the evidence E in nats over all samples, at most that of the node by itself: a partition
+that shows only beside another is rather a part of it. A copy or a function of other nodes has no modes
+left once these are known. The search takes off what a set leaves unexplained, the evidence of
+one more node given the set: sets of half-features (unions of the same two nodes) pass each
+other's test, but leave a whole node behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import permutations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pima_physics.modes import BINS, Mixture1D, fit_mixture, histograms, multimodality
+from pima_physics.pursuit import Whitening, blind_axes, cuts_of, whiten
+from pima_physics.representations import Representation
+
+Array = NDArray[np.float64]
+
+# What one fixed direction of featureless data shows at most, in nats over all samples.
+CHANCE_NATS = 4.0
+SMALLEST_CELL = 20
+# Groups with a smaller share of the samples are outliers rather than outcomes.
+RAREST = 0.02
+# Orders of up to three nodes are all tried, of more nodes this many.
+ORDERS = 6
+
+
+@dataclass(frozen=True)
+class View:
+    """A whitened representation.
+
+    Attributes
+    ----------
+    representation : Representation
+    whitening : Whitening
+    white : array, shape (present sample, axis)
+    """
+
+    representation: Representation
+    whitening: Whitening
+    white: Array
+
+    @staticmethod
+    def of(representation: Representation) -> View:
+        """Whiten the samples that are present."""
+        values = representation.values[representation.present]
+        whitening = whiten(values)
+        return View(representation, whitening, whitening.apply(values))
+
+    @property
+    def present(self) -> NDArray[np.bool_]:
+        """Samples that have this view."""
+        return self.representation.present
+
+
+@dataclass(frozen=True)
+class Node:
+    """A proposed categorical feature: a partition along one direction of a view.
+
+    Attributes
+    ----------
+    view : View or None
+        None for outcomes that were given.
+    axis : array, shape (axis,)
+        Unit vector in the whitened view.
+    probability : array, shape (sample, outcome)
+        Equal where the view is absent.
+    score : array, shape (sample,)
+        Expected group mean: the groups in their order along the direction.
+    mixture : Mixture1D
+        With a single projection.
+    bins : int array, shape (present sample,)
+    mass : array, shape (bin,)
+    """
+
+    view: View | None
+    axis: Array
+    probability: Array
+    score: Array
+    mixture: Mixture1D
+    bins: NDArray[np.int64]
+    mass: Array
+
+    @property
+    def outcomes(self) -> int:
+        """Number of groups."""
+        return self.probability.shape[1]
+
+    def assign(self, white: Array) -> Array:
+        """Outcome probabilities of samples (sample, axis) of the whitened view."""
+        index = histograms(white @ self.axis[:, None])[0][:, 0]
+        return self.mixture.responsibility[0][:, index].T
+
+    @cached_property
+    def label(self) -> NDArray[np.int64]:
+        """Likeliest outcome per sample."""
+        return self.probability.argmax(1)
+
+    @cached_property
+    def evidence(self) -> float:
+        """Nats per present sample over the best density with a single mode."""
+        cuts = cuts_of(self.mixture)
+        return multimodality(self.mass, cuts) if len(cuts) == self.outcomes - 1 else 0.0
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """How good a set of nodes is.
+
+    Attributes
+    ----------
+    score : float
+    evidence, conditional : array, shape (node,)
+        Nats over all samples, alone and given the other nodes.
+    """
+
+    score: float
+    evidence: Array
+    conditional: Array
+
+
+def given(probability: Array) -> Node:
+    """A node whose outcomes were given."""
+    empty = np.zeros((1, 1))
+    mixture = Mixture1D(empty, empty, empty, np.zeros((1, 1, BINS)), np.zeros(1))
+    none = np.zeros(0, dtype=np.int64)
+    score = probability @ np.arange(probability.shape[1], dtype=float)
+    return Node(None, np.zeros(0), probability, score, mixture, none, np.zeros(BINS))
+
+
+def along(view: View, axes: Array, outcomes: int, *, iterations: int = 15) -> list[Node]:
+    """The partitions along some directions (direction, axis) of a view."""
+    bins, mass = histograms(view.white @ axes.T)
+    mixtures = fit_mixture(mass, outcomes, iterations=iterations)
+    views = [view] * len(axes)
+    return _settle(views, list(axes), mixtures, list(bins.T), list(mass))
+
+
+def _settle(
+    views: Sequence[View],
+    axes: Sequence[Array],
+    mixtures: Mixture1D,
+    bins: Sequence[NDArray[np.int64]],
+    masses: Sequence[Array],
+) -> list[Node]:
+    nodes = []
+    for j, (view, axis, index, mass) in enumerate(zip(views, axes, bins, masses, strict=True)):
+        mixture = mixtures.take(j)
+        found = mixture.responsibility[0][:, index].T
+        probability = np.full((len(view.present), found.shape[1]), 1.0 / found.shape[1])
+        probability[view.present] = found
+        score = probability @ mixture.mean[0]
+        nodes.append(Node(view, axis, probability, score, mixture, index, mass))
+    return nodes
+
+
+def columns_of(nodes: Sequence[Node], present: NDArray[np.bool_]) -> Array:
+    """Outcome probabilities of some nodes, one column of each left out."""
+    parts = [n.probability[present][:, 1:] for n in nodes]
+    return np.concatenate([*parts, np.zeros((int(present.sum()), 0))], axis=1)
+
+
+def refine(sets: Sequence[Sequence[Node]], *, sweeps: int) -> list[list[Node]]:
+    """Turn every node's direction blind to the other nodes of its set, in sweeps over nodes.
+
+    All sets have the same number of nodes; those of the same number of outcomes go together.
+    """
+    refined = [list(s) for s in sets]
+    for sweep in range(sweeps):
+        ends = sweep in (0, sweeps - 1)
+        for j in range(len(refined[0]) if refined else 0):
+            for outcomes in {s[j].outcomes for s in refined}:
+                members = [s for s in refined if s[j].outcomes == outcomes and s[j].view]
+                if members:
+                    _turn(members, j, outcomes, iterations=15 if ends else 8)
+    return refined
+
+
+def _turn(sets: Sequence[list[Node]], j: int, outcomes: int, *, iterations: int) -> None:
+    views, axes, bins, masses = [], [], [], []
+    for nodes in sets:
+        view = nodes[j].view
+        assert view is not None
+        others = columns_of([n for i, n in enumerate(nodes) if i != j], view.present)
+        axis = blind_axes(view.white, nodes[j].score[view.present][:, None], others)
+        index, mass = histograms(view.white @ axis.T)
+        views.append(view)
+        axes.append(axis[0])
+        bins.append(index[:, 0])
+        masses.append(mass[0])
+    mixtures = fit_mixture(np.stack(masses), outcomes, iterations=iterations)
+    for nodes, node in zip(sets, _settle(views, axes, mixtures, bins, masses), strict=True):
+        nodes[j] = node
+
+
+def judge(nodes: Sequence[Node]) -> Judgement:
+    """Score of a set; outcomes that were given are taken for granted."""
+    free = [j for j, n in enumerate(nodes) if n.view is not None]
+    given_ones = [n for n in nodes if n.view is None]
+    seen: dict[tuple[int, frozenset[int]], float] = {}
+
+    def nats(j: int, before: Sequence[int]) -> float:
+        key = (j, frozenset(before))
+        if key not in seen:
+            others = [*given_ones, *(nodes[i] for i in sorted(before))]
+            own = max(nodes[j].evidence * len(nodes[j].bins) - CHANCE_NATS, 0.0)
+            seen[key] = min(own, conditional_nats(nodes[j], others)) if others else own
+        return seen[key]
+
+    chains = np.array([[nats(j, o[:i]) for i, j in enumerate(o)] for o in _orders(free)])
+    alone = np.array([nodes[j].evidence * len(nodes[j].bins) for j in free])
+    rest = np.array([nats(j, [i for i in free if i != j]) for j in free])
+    shown = all(nodes[j].probability.mean(0).min() > RAREST for j in free)
+    score = float(np.exp(np.log(chains + 1e-3).mean(1)).mean()) if free and shown else 0.0
+    return Judgement(score, alone, rest)
+
+
+def _orders(free: Sequence[int]) -> list[tuple[int, ...]]:
+    if len(free) <= 3:
+        return list(permutations(free))
+    rng = np.random.default_rng(0)
+    return [tuple(rng.permutation(free).tolist()) for _ in range(ORDERS)]
+
+
+def conditional_nats(node: Node, others: Sequence[Node]) -> float:
+    """Nats for modes of a node among samples that agree in others, over all samples.
+
+    What a featureless cell of its size shows by chance is taken off.
+    """
+    assert node.view is not None
+    cuts = cuts_of(node.mixture)
+    if len(cuts) < node.outcomes - 1:
+        return 0.0
+    if not others:
+        return max(node.evidence * len(node.bins) - CHANCE_NATS, 0.0)
+    cells = joint_code(np.stack([o.label[node.view.present] for o in others], axis=1))
+    counts = np.bincount(cells)
+    masses = np.zeros((len(counts), BINS))
+    np.add.at(masses, (cells, node.bins), 1.0)
+    large = counts >= SMALLEST_CELL
+    masses, counts = masses[large] / counts[large, None], counts[large]
+    nats = [multimodality(m, cuts) * n - CHANCE_NATS for m, n in zip(masses, counts, strict=True)]
+    return float(np.maximum(nats, 0.0).sum()) if nats else 0.0
+
+
+def joint_code(labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """One number 0, 1, ... per distinct row."""
+    code = np.zeros(len(labels), dtype=np.int64)
+    for column in labels.T:
+        code = code * (column.max() + 1) + column
+    return np.unique(code, return_inverse=True)[1].reshape(-1)
+
+
+def agreement(a: Array, b: Array) -> float:
+    """Cramer-like agreement of two soft partitions, 0 to 1."""
+    if a.shape[1] != b.shape[1]:
+        return 0.0
+    x, y = a - a.mean(0), b - b.mean(0)
+    cross = np.linalg.norm(x.T @ y, "nuc")
+    return float(cross / (np.linalg.norm(x) * np.linalg.norm(y) + 1e-12))

@@ -1,0 +1,201 @@
+"""Search for sets of nodes: sets grow by one node at a time, then single nodes are exchanged."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pima_physics.nodesets import (
+    RAREST,
+    Judgement,
+    Node,
+    View,
+    agreement,
+    along,
+    columns_of,
+    conditional_nats,
+    joint_code,
+    judge,
+    refine,
+)
+from pima_physics.pursuit import evidence_along, pursue, starting_directions, whiten
+
+Array = NDArray[np.float64]
+
+# Sets kept per size, sets whose nodes are exchanged, and rounds of exchange.
+BEAM, EXCHANGED, ROUNDS = 6, 4, 4
+# Candidates kept per view: for the first node, for a further one, for one in exchange.
+FIRST, FURTHER, EXCHANGE = 8, 4, 5
+STEPS = 18
+STARTS, FEWER_STARTS = 48, 16
+# Two partitions with a larger agreement count as one.
+SAME = 0.95
+# Cells of the other nodes that are searched by themselves, and their least size.
+CELLS, MIN_CELL, PER_CELL = 4, 60, 3
+
+
+@dataclass(frozen=True)
+class Found:
+    """A set of nodes and its judgement.
+
+    Attributes
+    ----------
+    left : float
+        Evidence of one more node given the set, in nats over all samples; 0 before the set is
+        complete.
+    """
+
+    nodes: tuple[Node, ...]
+    judgement: Judgement
+    left: float = 0.0
+
+    @property
+    def score(self) -> float:
+        """What sets are compared by."""
+        return self.judgement.score - self.left
+
+
+def find_sets(
+    views: Sequence[View],
+    outcomes: Sequence[int],
+    *,
+    rng: np.random.Generator,
+    known: Sequence[Node] = (),
+) -> list[Found]:
+    """Sets of nodes with the wanted numbers of outcomes, best first.
+
+    Parameters
+    ----------
+    views : sequence of View
+        Of the same samples.
+    outcomes : sequence of int
+        Number of groups of every wanted node, in any order.
+    known : sequence of Node
+        Nodes that are given: part of every set, never changed.
+
+    Returns
+    -------
+    list of Found
+        Nodes that were given come first. Sets are smaller than wanted where no further groups
+        show.
+    """
+    starts = [starting_directions(v.white, STARTS, rng) for v in views]
+    front = [Found(tuple(known), Judgement(0.0, np.zeros(0), np.zeros(0)))]
+    for depth in range(len(outcomes)):
+        grown: list[Sequence[Node]] = []
+        for found in front:
+            for count in _missing(found.nodes[len(known) :], outcomes):
+                keep = FURTHER if depth else FIRST
+                more = _candidates(views, found.nodes, starts, count, keep)
+                grown += [(*found.nodes, node) for node in more]
+        if not grown:
+            return [f for f in front if f.nodes]
+        front = _best(grown, sweeps=4 if depth or known else 1, most=BEAM)
+    front = _with_left(views, front, starts)
+    return _exchange(views, front, starts, len(known))
+
+
+def _with_left(
+    views: Sequence[View], front: Sequence[Found], starts: Sequence[Array]
+) -> list[Found]:
+    """The sets with the evidence that they leave unexplained, best first."""
+    measured = []
+    for found in front:
+        more = _candidates(views, found.nodes, starts, 2, 1)
+        left = max((conditional_nats(n, found.nodes) for n in more), default=0.0)
+        measured.append(replace(found, left=left))
+    return sorted(measured, key=lambda f: -f.score)
+
+
+def _missing(nodes: Sequence[Node], outcomes: Sequence[int]) -> list[int]:
+    """Numbers of outcomes of which a set has too few nodes."""
+    return sorted(Counter(outcomes) - Counter(n.outcomes for n in nodes))
+
+
+def _exchange(
+    views: Sequence[View], front: list[Found], starts: Sequence[Array], known: int
+) -> list[Found]:
+    """Replace one node at a time by others, until the best set stays the same."""
+    fewer = [s[:FEWER_STARTS] for s in starts]
+    for _ in range(ROUNDS):
+        changed: list[Sequence[Node]] = []
+        for found in front[:EXCHANGED]:
+            for j in range(known, len(found.nodes)):
+                rest = [*found.nodes[:j], *found.nodes[j + 1 :]]
+                for node in _candidates(views, rest, fewer, found.nodes[j].outcomes, EXCHANGE):
+                    changed.append([*found.nodes[:j], node, *found.nodes[j + 1 :]])
+        best = front[0]
+        new = _with_left(views, _best(changed, sweeps=3, most=BEAM), fewer)
+        front = _distinct([*front, *new], BEAM)
+        if _same(front[0].nodes, best.nodes):
+            break
+    return front
+
+
+def _best(new: Sequence[Sequence[Node]], *, sweeps: int, most: int) -> list[Found]:
+    """Refine and judge sets; the best distinct ones."""
+    return _distinct([Found(tuple(s), judge(s)) for s in refine(new, sweeps=sweeps)], most)
+
+
+def _distinct(sets: Sequence[Found], most: int) -> list[Found]:
+    kept: list[Found] = []
+    for found in sorted(sets, key=lambda f: -f.score):
+        if len(kept) < most and not any(_same(found.nodes, k.nodes) for k in kept):
+            kept.append(found)
+    return kept
+
+
+def _same(a: Sequence[Node], b: Sequence[Node]) -> bool:
+    return all(max(agreement(x.probability, y.probability) for y in b) > SAME for x in a)
+
+
+def _candidates(
+    views: Sequence[View],
+    others: Sequence[Node],
+    starts: Sequence[Array],
+    outcomes: int,
+    keep: int,
+) -> list[Node]:
+    """Partitions that are blind to the other nodes of a set."""
+    found = []
+    for view, start in zip(views, starts, strict=True):
+        begin = [start, *_inside_cells(view, others, outcomes, start)]
+        columns = columns_of(others, view.present)
+        axes = pursue(view.white, columns, outcomes, np.concatenate(begin), steps=STEPS)
+        shown = [(conditional_nats(n, others), n) for n in along(view, axes, outcomes)]
+        for nats, node in sorted(shown, key=lambda pair: -pair[0])[:keep]:
+            new = all(agreement(node.probability, o.probability) < SAME for o in others)
+            if new and nats > 0.0 and node.probability.mean(0).min() > RAREST:
+                found.append(node)
+    return found
+
+
+def _inside_cells(view: View, others: Sequence[Node], outcomes: int, start: Array) -> list[Array]:
+    """Directions of groups among samples that agree in all other nodes.
+
+    Where nodes depend on each other, the direction of one can be hidden by a combination of
+    two. With the other nodes fixed only its own groups are left.
+    """
+    if not others:
+        return []
+    code = joint_code(np.stack([o.label[view.present] for o in others], axis=1))
+    counts = np.bincount(code)
+    found = []
+    for k in counts.argsort()[::-1][:CELLS]:
+        if counts[k] < max(MIN_CELL, 8 * view.white.shape[1]):
+            continue
+        part = view.white[code == k]
+        local = whiten(part)
+        white = local.apply(part)
+        begin = start[:FEWER_STARTS, : white.shape[1]]
+        begin = begin / np.maximum(np.linalg.norm(begin, axis=1, keepdims=True), 1e-9)
+        axes = pursue(white, np.zeros((len(white), 0)), outcomes, begin, steps=8)
+        best = evidence_along(white, axes, outcomes).argsort()[::-1][:PER_CELL]
+        directions = axes[best] @ local.basis.T
+        norm = np.linalg.norm(directions, axis=1, keepdims=True)
+        found.append(directions / np.maximum(norm, 1e-12))
+    return found
