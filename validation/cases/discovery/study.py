@@ -19,6 +19,7 @@ import pima_physics as pima
 from pima_physics import schedule
 from pima_physics.datasets import circles, continuous_control, lattices, permuted_control
 from pima_physics.discovery import Discovery
+from pima_physics.knowledge import Knowledge
 from pima_physics.training import prepare_fit
 from pima_physics.truth import Truth
 from pima_physics.validation.cases.models import modalities
@@ -139,7 +140,11 @@ def one(
     """Fit once; scores after the fit and, ``found_``, after the discovery."""
     factors = [str(n) for n in truth.graph["parent"].values]
     sizes = {n: int(truth.labels[n].max()) + 1 for n in factors} or CONTROL_NODES
-    model = pima.PIMA(modalities=modalities(name, kind), dag=pima.DAG(**sizes), latent_dim=LATENT)
+    model = pima.PIMA(
+        modalities=modalities(name, kind),
+        dag=pima.DAG.from_knowledge(sizes, Knowledge(tuple(sizes))),
+        latent_dim=LATENT,
+    )
     prepared = prepare_fit(model, data, seed=seed)
     began = time.monotonic()
     with watched() as seen:
