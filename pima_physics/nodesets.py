@@ -7,10 +7,10 @@ known before it. A set is judged by its weakest members in any order of becoming
               E(n_{\pi_j} \mid n_{\pi_1}, \dots, n_{\pi_{j-1}})\Big)^{1/L}
 
 with the evidence E in nats over all samples, at most that of the node by itself: a partition
-that shows only beside another is rather a part of it. A copy or a function of other nodes has no modes
-left once these are known. The search takes off what a set leaves unexplained, the evidence of
-one more node given the set: sets of half-features (unions of the same two nodes) pass each
-other's test, but leave a whole node behind.
+that shows only beside another is rather a part of it. A copy or a function of other nodes has
+no modes left once these are known. The search takes off what a set leaves unexplained, the
+evidence of one more node given the set: sets of half-features (unions of the same two nodes)
+pass each other's test, but leave a whole node behind.
 """
 
 from __future__ import annotations
