@@ -12,12 +12,18 @@ import pytest
 from pima_physics import schedule
 from pima_physics.cpdags import cpdag
 from pima_physics.datasets import circles
-from pima_physics.validation.cases.discovery.study import cases, features, study, watched
+from pima_physics.validation.cases.discovery.study import (
+    cases,
+    features,
+    study,
+    watched,
+    with_known_labels,
+)
 from pima_physics.validation.cases.discovery.summary import succeeded, successes
 from pima_physics.validation.cases.study import Run, conduct, read_runs
 
 GOOD = {
-    "worst": 0.97, "ari": 0.9, "shd": 0.0, "shd_exact": 0.0, "supported": 1.0,
+    "worst": 0.97, "ari": 0.9, "shd": 0.0, "shd_exact": 0.0, "shd_known": 0.0, "supported": 1.0,
     "nodes": 3.0, "supported_nodes": 3.0, "found_worst": 0.96, "found_ari": 0.9, "found_shd": 0.0,
 }  # fmt: skip
 WRONG_NODE = GOOD | {"worst": 0.94}
@@ -42,7 +48,7 @@ def test_a_success_needs_every_node_and_the_graph_and_a_failed_run_is_none() -> 
     ]
     assert [succeeded(r) for r in runs[:5]] == [True, False, False, True, False]
     text = successes(chosen, [*runs, Run("another effort", "lattices", 0, GOOD, 1.0)])
-    assert "| lattices | 5 | 2 | 3 | 3 | 3 | 1 | 2 |" in text
+    assert "| lattices | 5 | 2 | 3 | 3 | 3 | 4 | 3 | 1 | 1 |" in text
     assert "| permuted | 3 | 2 |" in text and "| circles, fork | 0 | 0 |" in text
     listed = text[text.index("## Runs without") :].splitlines()[2:]
     assert [line.split(":")[0] for line in listed] == [
@@ -67,6 +73,11 @@ def test_the_truth_is_a_success_and_an_exclusive_or_is_none() -> None:
     wrong = features(mixed, cpdag(truth.graph.values), truth)
     assert wrong["ari"] == pytest.approx(1.0)  # the joint outcomes are the same
     assert not succeeded(Run("", "", 0, wrong, 1.0)) and wrong["worst"] < 0.7
+    everyone = np.arange(len(labels))
+    assert with_known_labels(truth, everyone) == 0
+    unrelated = {n: ("sample", np.roll(v.values, 7 * k)) for k, (n, v) in
+                 enumerate(truth.labels.items())}  # fmt: skip
+    assert with_known_labels(replace(truth, labels=truth.labels.assign(unrelated)), everyone) == 2
     without = features(labels, np.zeros((3, 3), dtype=int), truth)
     assert without["shd"] == 2 and not succeeded(replace(right, scores=without))
 
