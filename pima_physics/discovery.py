@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -20,7 +21,7 @@ from pima_physics.evidence import (
     predicted,
 )
 from pima_physics.factorial import product_of
-from pima_physics.nodesets import Node, View, given
+from pima_physics.nodesets import Node, View, given, judge, seen_best
 from pima_physics.representations import Representation
 from pima_physics.search import Found, find_sets
 from pima_physics.single import ENOUGH_TO_WHITEN, find_prototypes
@@ -127,8 +128,8 @@ def find_nodes(
     """Sets of nodes, best first.
 
     The latent goes first: a continuous prior straightens what principal components bend, and
-    bends look like groups. The other views are searched where the latent does not show every
-    node above chance.
+    bends look like groups. Nodes that the latent shows above chance are kept; the other views
+    are searched for those that it does not show.
 
     Parameters
     ----------
@@ -144,13 +145,39 @@ def find_nodes(
     usable = [_view(r, part) for r in representations]
     views = [v for v in usable if v is not None]
     fixed = [given(p[part]) for p in known]
-    first = [v for v in views if v.representation.name == "latent"]
-    sets = find_sets(first, wanted, rng=rng, known=fixed) if first else []
-    if not (sets and _all_shown(sets[0], len(wanted))):
-        for view in views:
-            if view.representation.kind != "latent":
-                sets += find_sets([view], wanted, rng=rng, known=fixed)
-    return sorted(sets, key=lambda f: (-len(f.nodes), -f.score))
+    latent = [v for v in views if v.representation.name == "latent"]
+    sets = find_sets(latent, wanted, rng=rng, known=fixed) if latent else []
+    shown = _shown(sets[0]) if sets else []
+    missing = sorted((Counter(wanted) - Counter(n.outcomes for n in shown)).elements())
+    others = [v for v in views if v.representation.kind != "latent"]
+    more: list[Found] = []
+    for view in others if missing else []:
+        # The kept nodes are taken as given, in whatever view they were seen.
+        frozen = [*fixed, *(given(n.probability) for n in shown)]
+        for found in find_sets([view], missing, rng=rng, known=frozen)[:1]:
+            more.append(_joined(found, fixed, shown))
+    more = [f for f in more if len(_shown(f)) > len(shown)]
+    best = sorted(more, key=lambda f: (-len(f.nodes), -f.score)) + sets
+    return [_clearest(f, views) for f in best[:1]] + best[1:]
+
+
+def _clearest(found: Found, views: Sequence[View]) -> Found:
+    nodes = tuple(seen_best(found.nodes, views))
+    return Found(nodes, judge(nodes), found.left)
+
+
+def _joined(found: Found, fixed: Sequence[Node], shown: Sequence[Node]) -> Found:
+    """A set with the kept nodes as what they are, not as given."""
+    new = [n for n in found.nodes if n.view is not None]
+    nodes = (*fixed, *shown, *new)
+    return Found(nodes, judge(nodes), found.left)
+
+
+def _shown(found: Found) -> list[Node]:
+    """Nodes with more evidence than chance would show."""
+    free = [n for n in found.nodes if n.view is not None]
+    each = zip(free, found.judgement.conditional, strict=True)
+    return [n for n, c in each if above_chance(n, c)]
 
 
 def _view(representation: Representation, part: NDArray[np.int64]) -> View | None:
@@ -162,12 +189,6 @@ def _view(representation: Representation, part: NDArray[np.int64]) -> View | Non
     )
     few = chosen.present.sum() < FEWEST or not chosen.values.shape[1]
     return None if few or not chosen.values[chosen.present].std() > 0.0 else View.of(chosen)
-
-
-def _all_shown(found: Found, wanted: int) -> bool:
-    free = [n for n in found.nodes if n.view is not None]
-    each = zip(free, found.judgement.conditional, strict=True)
-    return len(free) == wanted and all(above_chance(n, c) for n, c in each)
 
 
 def _in_slots(found: Found, wanted: Sequence[int]) -> list[tuple[Node, float] | None]:

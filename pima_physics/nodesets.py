@@ -34,6 +34,8 @@ CHANCE_NATS = 4.0
 SMALLEST_CELL = 20
 # Groups with a smaller share of the samples are outliers rather than outcomes.
 RAREST = 0.02
+# Partitions in two views with less agreement are not taken for the same feature.
+SAME_PARTITION = 0.8
 # Orders of up to three nodes are all tried, of more nodes this many.
 ORDERS = 6
 
@@ -204,6 +206,20 @@ def _turn(sets: Sequence[list[Node]], j: int, outcomes: int, *, iterations: int)
     mixtures = fit_mixture(np.stack(masses), outcomes, iterations=iterations)
     for nodes, node in zip(sets, _settle(views, axes, mixtures, bins, masses), strict=True):
         nodes[j] = node
+
+
+def seen_best(nodes: Sequence[Node], views: Sequence[View]) -> list[Node]:
+    """Every node in the view that shows the same partition most clearly."""
+    found = list(nodes)
+    for j, node in enumerate(nodes):
+        for view in views if node.view is not None else []:
+            others = columns_of([n for i, n in enumerate(nodes) if i != j], view.present)
+            axis = blind_axes(view.white, node.score[view.present][:, None], others)
+            again = along(view, axis, node.outcomes)[0]
+            clearer = again.evidence * len(again.bins) > found[j].evidence * len(found[j].bins)
+            if clearer and agreement(again.probability, node.probability) > SAME_PARTITION:
+                found[j] = again
+    return found
 
 
 def judge(nodes: Sequence[Node]) -> Judgement:

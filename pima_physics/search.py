@@ -30,7 +30,8 @@ Array = NDArray[np.float64]
 BEAM, EXCHANGED, ROUNDS = 6, 4, 4
 # Candidates kept per view: for the first node, for a further one, for one in exchange.
 FIRST, FURTHER, EXCHANGE = 8, 4, 5
-STEPS = 18
+# Steps of a pursuit per group beyond the first, and sweeps in which the last sets settle.
+STEPS, SETTLED = 18, 10
 STARTS, FEWER_STARTS = 48, 16
 # Two partitions with a larger agreement count as one.
 SAME = 0.95
@@ -95,8 +96,9 @@ def find_sets(
         if not grown:
             return [f for f in front if f.nodes]
         front = _best(grown, sweeps=4 if depth or known else 1, most=BEAM)
-    front = _with_left(views, front, starts)
-    return _exchange(views, front, starts, len(known))
+    front = _exchange(views, _with_left(views, front, starts), starts, len(known))
+    settled = _best([f.nodes for f in front], sweeps=SETTLED, most=BEAM)
+    return _distinct([*front, *_with_left(views, settled, starts)], BEAM)
 
 
 def _with_left(
@@ -163,9 +165,12 @@ def _candidates(
     """Partitions that are blind to the other nodes of a set."""
     found = []
     for view, start in zip(views, starts, strict=True):
-        begin = [start, *_inside_cells(view, others, outcomes, start)]
         columns = columns_of(others, view.present)
-        axes = pursue(view.white, columns, outcomes, np.concatenate(begin), steps=STEPS)
+        begin = [start, *_inside_cells(view, others, outcomes, start)]
+        if outcomes > 2:  # the direction of several groups in a row also tells two of them
+            begin.append(pursue(view.white, columns, 2, np.concatenate(begin), steps=STEPS))
+        steps = STEPS * (outcomes - 1)
+        axes = pursue(view.white, columns, outcomes, np.concatenate(begin), steps=steps)
         shown = [(conditional_nats(n, others), n) for n in along(view, axes, outcomes)]
         for nats, node in sorted(shown, key=lambda pair: -pair[0])[:keep]:
             new = all(agreement(node.probability, o.probability) < SAME for o in others)
