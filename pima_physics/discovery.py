@@ -21,7 +21,7 @@ from pima_physics.evidence import (
     predicted,
 )
 from pima_physics.factorial import product_of
-from pima_physics.nodesets import Node, View, given, judge, seen_best
+from pima_physics.nodesets import Node, View, conditional_nats, given, judge, seen_in
 from pima_physics.representations import Representation
 from pima_physics.search import Found, find_sets
 from pima_physics.single import ENOUGH_TO_WHITEN, find_prototypes
@@ -66,6 +66,15 @@ class Discovery:
     def total_evidence(self) -> float:
         """Sum of the nodes' evidence, by which restarts are compared."""
         return float(sum(f.evidence for f in self.findings))
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """A node, its evidence given the others, and whether a view without bends shows it."""
+
+    node: Node
+    conditional: float
+    confirmed: bool
 
 
 def discover(
@@ -162,8 +171,20 @@ def find_nodes(
 
 
 def _clearest(found: Found, views: Sequence[View]) -> Found:
-    nodes = tuple(seen_best(found.nodes, views))
-    return Found(nodes, judge(nodes), found.left)
+    """Every node in the view that shows it best, and whether a view without bends shows it."""
+    straight = [v for v in views if v.representation.kind != "components"]
+    nodes, confirmed = list(found.nodes), []
+    for j, node in enumerate(found.nodes):
+        if node.view is None:
+            continue
+        best = seen_in(views, found.nodes, j)
+        if best is not None and best.nats > node.nats:
+            nodes[j] = best
+        again = seen_in(straight, found.nodes, j)
+        rest = [n for i, n in enumerate(found.nodes) if i != j]
+        shown = again is not None and above_chance(again, conditional_nats(again, rest))
+        confirmed.append(shown)
+    return Found(tuple(nodes), judge(nodes), found.left, tuple(confirmed))
 
 
 def _joined(found: Found, fixed: Sequence[Node], shown: Sequence[Node]) -> Found:
@@ -191,21 +212,21 @@ def _view(representation: Representation, part: NDArray[np.int64]) -> View | Non
     return None if few or not chosen.values[chosen.present].std() > 0.0 else View.of(chosen)
 
 
-def _in_slots(found: Found, wanted: Sequence[int]) -> list[tuple[Node, float] | None]:
-    """Nodes with their evidence given the others, at the places with as many outcomes."""
+def _in_slots(found: Found, wanted: Sequence[int]) -> list[_Chosen | None]:
+    """Nodes at the places with as many outcomes, the clearest first."""
     free = [n for n in found.nodes if n.view is not None]
-    left = sorted(
-        zip(free, found.judgement.conditional, strict=True), key=lambda pair: -pair[0].evidence
-    )
-    slots: list[tuple[Node, float] | None] = []
+    confirmed = found.confirmed or (True,) * len(free)
+    each = zip(free, found.judgement.conditional, confirmed, strict=True)
+    left = sorted((_Chosen(*c) for c in each), key=lambda c: -c.node.evidence)
+    slots: list[_Chosen | None] = []
     for outcomes in wanted:
-        i = next((i for i, (n, _) in enumerate(left) if n.outcomes == outcomes), None)
+        i = next((i for i, c in enumerate(left) if c.node.outcomes == outcomes), None)
         slots.append(None if i is None else left.pop(i))
     return slots
 
 
 def _finding(
-    chosen: tuple[Node, float] | None,
+    chosen: _Chosen | None,
     representations: Sequence[Representation],
     outcomes: int,
     rng: np.random.Generator,
@@ -214,9 +235,9 @@ def _finding(
     size = len(representations[0].values)
     if chosen is None:
         return nothing_found(size, outcomes)
-    node, conditional = chosen
+    node = chosen.node
     assert node.view is not None
-    finding = examine(node, conditional, rng)
+    finding = examine(node, chosen.conditional, rng, confirmed=chosen.confirmed)
     name = node.view.representation.name
     whole = next(r for r in representations if r.name == name)
     probability = np.full((size, outcomes), 1.0 / outcomes)

@@ -46,9 +46,13 @@ class Finding:
     stability : float
         Agreement of the partition with those found from bootstrap samples, 0 to 1.
     supported : bool
-        Evidence above the null, stable, and with groups of its own given the other nodes.
+        Evidence above the null, stable, confirmed, and with groups of its own given the other
+        nodes.
     conditional : float
         Nats per sample among samples that agree in all other nodes.
+    confirmed : bool
+        Whether the latent or fitted physical parameters show the groups, too. Principal
+        components bend continuous features, and bends look like groups.
     """
 
     representation: str
@@ -60,9 +64,12 @@ class Finding:
     stability: float
     supported: bool
     conditional: float = 0.0
+    confirmed: bool = True
 
 
-def examine(node: Node, conditional: float, rng: np.random.Generator) -> Finding:
+def examine(
+    node: Node, conditional: float, rng: np.random.Generator, *, confirmed: bool = True
+) -> Finding:
     """Evidence against the null and stability of a chosen node.
 
     Parameters
@@ -84,8 +91,9 @@ def examine(node: Node, conditional: float, rng: np.random.Generator) -> Finding
         threshold / samples,
         (1 + int((null >= nats).sum())) / (1 + len(null)),
         stability,
-        bool(above_chance(node, conditional) and stability > STABLE),
+        bool(above_chance(node, conditional) and stability > STABLE and confirmed),
         conditional / samples,
+        bool(confirmed),
     )
 
 

@@ -111,6 +111,11 @@ class Node:
         """Likeliest outcome per sample."""
         return self.probability.argmax(1)
 
+    @property
+    def nats(self) -> float:
+        """Evidence over all samples."""
+        return self.evidence * len(self.bins)
+
     @cached_property
     def evidence(self) -> float:
         """Nats per present sample over the best density with a single mode."""
@@ -208,18 +213,23 @@ def _turn(sets: Sequence[list[Node]], j: int, outcomes: int, *, iterations: int)
         nodes[j] = node
 
 
-def seen_best(nodes: Sequence[Node], views: Sequence[View]) -> list[Node]:
-    """Every node in the view that shows the same partition most clearly."""
-    found = list(nodes)
-    for j, node in enumerate(nodes):
-        for view in views if node.view is not None else []:
-            others = columns_of([n for i, n in enumerate(nodes) if i != j], view.present)
-            axis = blind_axes(view.white, node.score[view.present][:, None], others)
-            again = along(view, axis, node.outcomes)[0]
-            clearer = again.evidence * len(again.bins) > found[j].evidence * len(found[j].bins)
-            if clearer and agreement(again.probability, node.probability) > SAME_PARTITION:
-                found[j] = again
-    return found
+def seen_in(views: Sequence[View], nodes: Sequence[Node], j: int) -> Node | None:
+    """The same partition as one node of a set, in the view that shows it most clearly.
+
+    Returns
+    -------
+    Node or None
+        None where no view shows the partition.
+    """
+    node, best = nodes[j], None
+    for view in views if node.view is not None else []:
+        others = columns_of([n for i, n in enumerate(nodes) if i != j], view.present)
+        axis = blind_axes(view.white, node.score[view.present][:, None], others)
+        again = along(view, axis, node.outcomes)[0]
+        same = agreement(again.probability, node.probability) > SAME_PARTITION
+        if same and (best is None or again.nats > best.nats):
+            best = again
+    return best
 
 
 def judge(nodes: Sequence[Node]) -> Judgement:
@@ -232,12 +242,12 @@ def judge(nodes: Sequence[Node]) -> Judgement:
         key = (j, frozenset(before))
         if key not in seen:
             others = [*given_ones, *(nodes[i] for i in sorted(before))]
-            own = max(nodes[j].evidence * len(nodes[j].bins) - CHANCE_NATS, 0.0)
+            own = max(nodes[j].nats - CHANCE_NATS, 0.0)
             seen[key] = min(own, conditional_nats(nodes[j], others)) if others else own
         return seen[key]
 
     chains = np.array([[nats(j, o[:i]) for i, j in enumerate(o)] for o in _orders(free)])
-    alone = np.array([nodes[j].evidence * len(nodes[j].bins) for j in free])
+    alone = np.array([nodes[j].nats for j in free])
     rest = np.array([nats(j, [i for i in free if i != j]) for j in free])
     shown = all(nodes[j].probability.mean(0).min() > RAREST for j in free)
     score = float(np.exp(np.log(chains + 1e-3).mean(1)).mean()) if free and shown else 0.0
@@ -261,7 +271,7 @@ def conditional_nats(node: Node, others: Sequence[Node]) -> float:
     if len(cuts) < node.outcomes - 1:
         return 0.0
     if not others:
-        return max(node.evidence * len(node.bins) - CHANCE_NATS, 0.0)
+        return max(node.nats - CHANCE_NATS, 0.0)
     cells = joint_code(np.stack([o.label[node.view.present] for o in others], axis=1))
     counts = np.bincount(cells)
     masses = np.zeros((len(counts), BINS))

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 
 from pima_physics.calibrate import Calibration, calibrate, calibrate_components
@@ -20,7 +21,8 @@ from pima_physics.model import PIMA, Network
 from pima_physics.representations import representations
 from pima_physics.schedule_epoch import Free, Start, Task, run_epoch
 from pima_physics.stream import known_part, told
-from pima_physics.trainer import update_graph
+from pima_physics.structure import fit_tables, graph_posterior
+from pima_physics.trainer import joint_counts, update_graph
 from pima_physics.trainer_failures import lowest_bound
 from pima_physics.trainer_loop import EpochRecord, Options, restore, snapshot, start
 
@@ -182,6 +184,7 @@ def release(now: Start, phases: Phases, task: Task, targets: torch.Tensor) -> tu
     if epochs <= 0:
         return ()
     if now.free is None:
+        _rescored(now.loop.network, task.train, targets)
         first = agreement(now.loop.network, task.train, targets)
         now.free = Free(first, snapshot(now.loop.network))
     free = now.free
@@ -195,6 +198,27 @@ def release(now: Start, phases: Phases, task: Task, targets: torch.Tensor) -> tu
         task.keeper.after_epoch(now.state)
     now.loop.network.load_state_dict(free.best_state)
     return free.alarms
+
+
+def _rescored(network: Network, data: Data, targets: torch.Tensor) -> None:
+    """Start the graph again from the exact score of what the latent shows now.
+
+    The discovered nodes are blind to each other, so that their errors open false paths.
+    """
+    with torch.no_grad():
+        counts, patterns = joint_counts(network, data, targets=targets, anchor=ANCHOR)
+    shaped = counts.cpu().double().numpy().reshape(-1, *network.model.dag.outcomes)
+    rows = None if patterns is None else patterns.cpu().numpy()
+    table = shaped[0] if rows is None else shaped
+    best = graph_posterior(
+        table,
+        knowledge=network.model.dag.knowledge,
+        intervened=rows,
+        generator=np.random.default_rng(0),
+    )
+    net = fit_tables(table, best.dag, 1.0, intervened=rows)
+    with torch.no_grad():
+        network.prior.set_graph(best.dag, net.tables)
 
 
 def _check(now: Start, free: Free, progress: float, task: Task, targets: torch.Tensor) -> None:

@@ -48,11 +48,15 @@ class Found:
     left : float
         Evidence of one more node given the set, in nats over all samples; 0 before the set is
         complete.
+    confirmed : tuple of bool
+        For every free node, whether the latent or fitted parameters show it too; empty where
+        this was not looked at.
     """
 
     nodes: tuple[Node, ...]
     judgement: Judgement
     left: float = 0.0
+    confirmed: tuple[bool, ...] = ()
 
     @property
     def score(self) -> float:
