@@ -1,0 +1,287 @@
+"""Discovery of one node by itself: a Gaussian mixture of all views of a sample at once.
+
+Directions tell groups apart that lie along a line, prototypes those of one width; groups of
+different shapes that only several modalities together tell apart need a covariance of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pima_physics.evidence import BOOTSTRAPS, NULL_DRAWS, STABLE, Finding, predicted
+from pima_physics.nodesets import agreement
+from pima_physics.prototypes import Block, partition_evidence
+from pima_physics.representations import Representation
+
+if TYPE_CHECKING:
+    from sklearn.mixture import GaussianMixture
+
+Array = NDArray[np.float64]
+Labels = NDArray[np.int64]
+
+# Samples that mixtures are fitted to; all samples are then assigned.
+FITTED = 3000
+TYPES = ("tied", "diag", "full")
+RIDGE = 1e-3
+# Evidence of chance, in nats over all samples, hardly depends on how many there are.
+NULL_SAMPLES = 300
+FEW_STEPS, MANY_STEPS = 25, 300
+# Views that fewer samples have are left out: their gaps would be groups.
+COMPLETE = 0.9
+# A law that fits a sample badly may put its parameters anywhere.
+REACH = 6.0
+# Robust deviations are scaled to be those of a Gaussian.
+MAD = 1.4826
+
+
+@dataclass(frozen=True)
+class Stack:
+    """All views of a sample side by side, each axis robustly standardised.
+
+    Attributes
+    ----------
+    names : tuple of str
+    values : array, shape (sample, axis)
+    present : bool array, shape (sample,)
+        Samples that have all these views.
+    """
+
+    names: tuple[str, ...]
+    values: Array
+    present: NDArray[np.bool_]
+
+
+def find_mixture(
+    representations: Sequence[Representation],
+    outcomes: int,
+    *,
+    seed: int,
+    others: Sequence[Labels] = (),
+) -> Finding | None:
+    """Groups of a Gaussian mixture of all views, and how sure they are.
+
+    Parameters
+    ----------
+    others : sequence of int array, shape (sample,)
+        Partitions found otherwise, as further starts.
+
+    Returns
+    -------
+    Finding or None
+        None where the samples do not fill the groups.
+    """
+    stack = stack_of(representations)
+    if stack is None:
+        return None
+    present, x = stack.present, stack.values[stack.present]
+    mixture = fit_stack(x, outcomes, seed=seed, others=[o[present] for o in others])
+    if mixture is None:
+        return None
+    own = mixture.predict_proba(x)
+    label = own.argmax(1)
+    rng = np.random.default_rng(seed)
+    nats, apart = _evidence(x, label, outcomes)
+    null = np.array([_null_nats(x, outcomes, rng) for _ in range(NULL_DRAWS)])
+    threshold, size = float(np.quantile(null, 0.95)), len(present)
+    stability = _stability(x, mixture, own, rng)
+    probability = np.empty((size, outcomes))
+    probability[present] = own
+    probability[~present] = predicted(representations, present, _all(label, present), outcomes)
+    return Finding(
+        representation="mixture of " + " and ".join(stack.names),
+        probability=probability,
+        separation=apart,
+        evidence=nats / size,
+        null=threshold / size,
+        p_value=(1 + int((null >= nats).sum())) / (1 + NULL_DRAWS),
+        stability=stability,
+        supported=bool(nats > threshold and stability > STABLE),
+    )
+
+
+def _all(label: Labels, present: NDArray[np.bool_]) -> Labels:
+    """Labels of all samples, -1 where there is none."""
+    found = np.full(len(present), -1)
+    found[present] = label
+    return found
+
+
+def _evidence(x: Array, label: Labels, groups: int) -> tuple[float, float]:
+    """Nats over all samples for modes between groups, and their smallest Mahalanobis distance.
+
+    Samples are whitened by the pooled covariance of the groups, where the difference of two means
+    is Fisher's discriminant.
+    """
+    if np.bincount(label, minlength=groups).min() < 2:
+        return 0.0, 0.0
+    means = np.stack([x[label == k].mean(0) for k in range(groups)])
+    inside = x - means[label]
+    pooled = inside.T @ inside / len(x) + RIDGE * np.eye(x.shape[1])
+    root = np.linalg.cholesky(np.linalg.inv(pooled))
+    white, centres = x @ root, means @ root
+    distance = np.linalg.norm(centres[:, None] - centres[None], axis=2)
+    nats = partition_evidence([Block(white, np.ones_like(white))], label) * len(x)
+    return nats, float(distance[np.triu_indices(groups, 1)].min())
+
+
+def _null_nats(x: Array, groups: int, rng: np.random.Generator) -> float:
+    """Evidence that the same search finds in Gaussian data with the same covariance."""
+    size = min(NULL_SAMPLES, len(x))
+    covariance = np.atleast_2d(np.cov(x, rowvar=False))
+    fake = rng.multivariate_normal(np.zeros(x.shape[1]), covariance, size=size)
+    mixture = fit_stack(fake, groups, seed=int(rng.integers(2**31)))
+    return 0.0 if mixture is None else _evidence(fake, mixture.predict(fake), groups)[0]
+
+
+def _stability(x: Array, mixture: GaussianMixture, own: Array, rng: np.random.Generator) -> float:
+    """Mean agreement of the groups with those found in bootstrap samples.
+
+    The likelier of two starts counts: these groups, and k-means.
+    """
+    from sklearn.cluster import KMeans
+
+    groups, scores = own.shape[1], []
+    kind = str(mixture.covariance_type)
+    for _ in range(BOOTSTRAPS):
+        index = rng.integers(0, len(x), min(len(x), FITTED))
+        drawn = x[index]
+        refined = _fit(drawn, own[index].argmax(1), groups, kind, MANY_STEPS)
+        seed = int(rng.integers(2**31))
+        k_means = KMeans(groups, random_state=seed).set_params(n_init=4).fit_predict(drawn)
+        anew = _fit(drawn, k_means, groups, kind, MANY_STEPS)
+        fitted = [m for m in (refined, anew) if m is not None]
+        if not fitted:
+            scores.append(0.0)
+            continue
+        best = max(fitted, key=lambda m: float(m.score(drawn)))
+        scores.append(agreement(best.predict_proba(x), own))
+    return float(np.mean(scores))
+
+
+def stack_of(representations: Sequence[Representation]) -> Stack | None:
+    """Fitted physical parameters where there is a law, principal components elsewhere.
+
+    Returns
+    -------
+    Stack or None
+        None where no such view is complete enough.
+    """
+    usable = {r.name: r for r in representations if r.present.mean() > COMPLETE}
+    # The parameters of a law say what its components say, with less noise on fewer axes.
+    chosen = [
+        r
+        for r in usable.values()
+        if r.values.shape[1]
+        and (
+            r.kind == "parameters"
+            or (
+                r.name.startswith("components of")
+                and r.name.replace("components", "fits") not in usable
+            )
+        )
+    ]
+    if not chosen:
+        return None
+    present = np.logical_and.reduce([r.present for r in chosen])
+    values = np.concatenate([r.values for r in chosen], axis=1)
+    part = values[present]
+    centre = np.median(part, axis=0)
+    scale = MAD * np.median(np.abs(part - centre), axis=0)
+    scale = np.where(scale > 0.0, scale, part.std(0))
+    standard = (values - centre) / np.where(scale > 0.0, scale, 1.0)
+    standard = np.where(present[:, None], standard, 0.0).clip(-REACH, REACH)
+    moves = standard[present].std(0) > 0.0
+    return Stack(tuple(r.name for r in chosen), standard[:, moves], present)
+
+
+def fit_stack(
+    values: Array, groups: int, *, seed: int, others: Sequence[Labels] = ()
+) -> GaussianMixture | None:
+    """The mixture with the best Bayesian information criterion over starts and covariances.
+
+    Parameters
+    ----------
+    values : array, shape (sample, axis)
+    others : sequence of int array, shape (sample,)
+        Partitions found otherwise, as further starts.
+
+    Returns
+    -------
+    GaussianMixture or None
+        None where no start fills its groups.
+    """
+    part = np.sort(np.random.default_rng(seed).permutation(len(values))[:FITTED])
+    x = values[part]
+    best: tuple[float, Any] | None = None
+    for label in _starts(x, groups, [o[part] for o in others], seed):
+        for kind in TYPES:
+            # A group needs more samples than its covariance has axes, or it fits them exactly.
+            fewest = x.shape[1] + 1 if kind == "full" else 2
+            mixture = _fit(x, label, groups, kind, FEW_STEPS)
+            if mixture is None or np.bincount(mixture.predict(x), minlength=groups).min() < fewest:
+                continue
+            bic = float(mixture.bic(x))
+            if best is None or bic < best[0]:
+                best = bic, mixture
+    if best is None:
+        return None
+    return _fit(x, best[1].predict(x), groups, best[1].covariance_type, MANY_STEPS)
+
+
+def _starts(x: Array, groups: int, others: Sequence[Labels], seed: int) -> Iterator[Labels]:
+    """Quantile cuts of single axes, k-means, and what was found otherwise."""
+    from sklearn.cluster import KMeans
+
+    for axis in x.T:
+        edges = np.quantile(axis, np.arange(1, groups) / groups)
+        yield np.searchsorted(edges, axis)
+    yield KMeans(groups, random_state=seed).set_params(n_init=4).fit_predict(x)
+    yield from others
+
+
+def _fit(x: Array, label: Labels, groups: int, kind: str, steps: int) -> GaussianMixture | None:
+    """Expectation maximisation from a partition."""
+    import warnings
+
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.mixture import GaussianMixture
+
+    counts = np.bincount(label, minlength=groups)
+    if counts.min() < 2:
+        return None
+    means = np.stack([x[label == k].mean(0) for k in range(groups)])
+    mixture = GaussianMixture(
+        groups,
+        covariance_type=kind,  # pyright: ignore[reportArgumentType]
+        reg_covar=RIDGE,
+        max_iter=steps,
+        weights_init=counts / len(x),
+        means_init=means,
+        precisions_init=_precisions(x, label, means, kind),
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return mixture.fit(x)
+
+
+def _precisions(x: Array, label: Labels, means: Array, kind: str) -> Array:
+    """Inverse covariances of a partition."""
+    inside = x - means[label]
+    eye = RIDGE * np.eye(x.shape[1])
+    pooled = inside.T @ inside / len(x) + eye
+    if kind == "tied":
+        return np.asarray(np.linalg.inv(pooled), dtype=np.float64)
+    each: list[Array] = []
+    for k in range(len(means)):
+        own = inside[label == k]
+        # A small group leans on the pooled covariance.
+        share = len(own) / (len(own) + x.shape[1])
+        each.append(share * (own.T @ own / len(own)) + (1.0 - share) * pooled + eye)
+    if kind == "diag":
+        return 1.0 / np.diagonal(np.stack(each), axis1=1, axis2=2)
+    return np.asarray(np.linalg.inv(np.stack(each)), dtype=np.float64)
