@@ -188,14 +188,16 @@ def _step(
 
 def _clip(loop: Loop, gradients: list[Tensor]) -> bool:
     """Scale down a gradient that is far larger than usual; False where it is not finite."""
-    norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+    norms = torch._foreach_norm(gradients)  # pyright: ignore[reportPrivateImportUsage]
+    norm = torch.linalg.vector_norm(torch.stack(norms))
     if loop.careful and not math.isfinite(norm):
         return False
     usual = norm if loop.typical_norm is None else loop.typical_norm
     limit = loop.options.clip * usual
     # Where the host knows that nothing is to be scaled, it saves the pass over all gradients.
     if not loop.careful or float(norm) > float(limit):
-        torch._foreach_mul_(gradients, (limit / norm.clamp(min=1e-12)).clamp(max=1.0))
+        scale = (limit / norm.clamp(min=1e-12)).clamp(max=1.0)
+        torch._foreach_mul_(gradients, scale)  # pyright: ignore[reportPrivateImportUsage]
     loop.typical_norm = usual.lerp(torch.minimum(norm, limit), 0.05)
     return True
 

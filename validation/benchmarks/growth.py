@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import numpy as np
@@ -68,9 +69,10 @@ def vectors(size: int, *, seed: int = 0) -> xr.Dataset:
 
 def model(nodes: int) -> pima.PIMA:
     """Binary nodes over both vectors."""
+    binary: dict[str, Any] = {f"n{i}": 2 for i in range(nodes)}
     return pima.PIMA(
         modalities={n: pima.Neural(n) for n in ("first", "second")},
-        dag=pima.DAG(**{f"n{i}": 2 for i in range(nodes)}),
+        dag=pima.DAG(**binary),
         latent_dim=8,
     )
 

@@ -12,6 +12,9 @@ multivae==1.0.3 pythae tqdm``, and ``--peer FOLDER``. Its imports of torchvision
 which the trainer uses a function for pictures only, are answered by stubs.
 """
 
+# The peer is not installed where types are checked.
+# pyright: reportMissingImports=false, reportCallIssue=false, reportReturnType=false
+
 from __future__ import annotations
 
 import argparse

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -68,9 +69,10 @@ def images_and_curves(size: int, *, seed: int = 0) -> xr.Dataset:
 
 def model(network: str, components: int) -> pima.PIMA:
     """The model, with binary nodes."""
+    binary: dict[str, Any] = {f"n{i}": 2 for i in range(NODES[components])}
     return pima.PIMA(
         modalities={n: pima.Neural(n, network=network) for n in ("image", "curve")},
-        dag=pima.DAG(**{f"n{i}": 2 for i in range(NODES[components])}),
+        dag=pima.DAG(**binary),
         latent_dim=LATENT,
     )
 
@@ -84,7 +86,8 @@ class Bare(nn.Module):
 
     def forward(self, batch: list[Tensor]) -> Tensor:
         """Negative bound, mean over the batch."""
-        precision, weighted = 1.0, 0.0
+        precision: Any = 1.0
+        weighted: Any = 0.0
         for encoder, x in zip(self.encoders, batch, strict=True):
             head = self._encode(encoder, x)
             mean, log_variance = head.chunk(2, dim=-1)
@@ -99,7 +102,7 @@ class Bare(nn.Module):
         return loss / len(mean)
 
     @staticmethod
-    def _encode(encoder: nn.Module, x: Tensor) -> Tensor:
+    def _encode(encoder: Any, x: Tensor) -> Tensor:
         if hasattr(encoder, "network"):
             return encoder.network(x.flatten(1))
         return encoder.head(encoder.body(x.permute(0, 3, 1, 2) if x.dim() == 4 else x[:, None]))

@@ -66,7 +66,9 @@ def write(folder: Path, size: int, kind: str) -> Path:
         place = file.createVariable("place", "f8", ("place",))
         place[:], place.units = first["place"].values, "dimensionless"
         for name in first.data_vars:
-            file.createVariable(str(name), "f4", first[name].dims).units = "dimensionless"
+            file.createVariable(
+                str(name), "f4", tuple(map(str, first[name].dims))
+            ).units = "dimensionless"
         for k in range(count):
             part = images_and_curves(step, seed=k)
             for name in part.data_vars:
@@ -86,7 +88,7 @@ def taken() -> int:
     import netCDF4  # noqa: F401
     import zarr  # noqa: F401
 
-    torch.ones(8, 8) @ torch.ones(8, 8)
+    torch.mm(torch.ones(8, 8), torch.ones(8, 8))  # loads the linear algebra library
     return int(Path("/proc/self/statm").read_text().split()[5]) * os.sysconf("SC_PAGE_SIZE")
 
 
