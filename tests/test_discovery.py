@@ -16,7 +16,7 @@ from pima_physics.pursuit import blind_axes, pursue, starting_directions, whiten
 from pima_physics.representations import Representation
 from pima_physics.search import find_sets
 
-SAMPLES = 1200
+SAMPLES = 1500
 # Probability of the second outcome given the first node's: a fork 0 -> 1, 0 -> 2.
 FOLLOWS = 0.8
 

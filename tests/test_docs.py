@@ -53,8 +53,10 @@ def short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     def few(samples: int = SAMPLES, **options: Any) -> Any:
         return lattices(min(samples, SAMPLES), **options)
 
-    monkeypatch.setattr(training, "fit", short_fit)
+    # The package resolves `fit` on first use: patched in the other order, what is put back
+    # afterwards would be the short one.
     monkeypatch.setattr(pima, "fit", short_fit)
+    monkeypatch.setattr(training, "fit", short_fit)
     registered = datasets.registered
     monkeypatch.setattr(datasets, "lattices", few, raising=False)
     monkeypatch.setattr(
