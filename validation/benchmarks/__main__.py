@@ -13,8 +13,9 @@ import subprocess
 import sys
 import time
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+
+from pima_physics.validation.software import version_of, versions
 
 # Every claim's script, with arguments that keep the whole within its time.
 SCRIPTS = {
@@ -38,20 +39,13 @@ def machine() -> str:
         model = next(x.split(":")[1].strip() for x in lines if x.startswith("model name"))
     except (OSError, StopIteration):
         pass
-    versions = [f"{name} {found}" for name in PACKAGES if (found := _version(name))]
+    installed = [name for name in PACKAGES if version_of(name)]
     load = f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"
     return (
         f"{model}, {os.cpu_count()} CPUs, {platform.system()} {platform.release()}; "
-        f"Python {platform.python_version()}, {', '.join(versions)}; one thread each "
+        f"{versions(installed)}; one thread each "
         f"(OMP_NUM_THREADS=1). Load of the machine before: {load}."
     )
-
-
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
 
 
 def section(name: str, words: tuple[str, ...]) -> str:

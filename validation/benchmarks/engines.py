@@ -16,7 +16,6 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -26,11 +25,13 @@ from torch import Tensor
 from pima_physics.engines import engine
 from pima_physics.errors import SolveError
 from pima_physics.validation.benchmarks.systems import System, make, reference
+from pima_physics.validation.software import versions
 
 RTOL, ATOL = 1e-6, 1e-8
 SYSTEMS, BATCHES = ("damped oscillator", "Lotka-Volterra"), (128, 1024)
 STIFF, STIFF_BATCH, FACTOR = ("Robertson", "Van der Pol"), 16, 10.0
 CHECKED = 32  # samples compared with SciPy
+PACKAGES = ("torch", "torchdiffeq", "scipy")
 PEER = "torchdiffeq dopri5"
 
 Solver = Callable[[System, Tensor], Tensor]
@@ -196,10 +197,9 @@ def main() -> None:
         rows = run(
             compiled=not options.no_compiled, repeats=options.repeats, stiff=not options.no_stiff
         )
-    versions = ", ".join(f"{n} {version(n)}" for n in ("torch", "torchdiffeq", "scipy"))
     text = (
         "# ODE engines\n\n"
-        f"{datetime.now(UTC):%Y-%m-%d}, Python {platform.python_version()}, {versions}; "
+        f"{datetime.now(UTC):%Y-%m-%d}, {versions(PACKAGES)}; "
         f"{platform.machine()}, {os.cpu_count()} CPUs, one thread. "
         f"`python -m pima_physics.validation.benchmarks.engines`, {options.repeats} repeats.\n\n"
         f"{' '.join((__doc__ or '').split())}\n\n{table(rows)}\n"

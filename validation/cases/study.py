@@ -14,13 +14,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pima_physics import __version__
+from pima_physics.validation.software import versions
 
 PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "xarray")
 
@@ -140,13 +140,12 @@ def cell(values: Sequence[float]) -> str:
 def document(study: Study, runs: Sequence[Run]) -> str:
     """The study as Markdown: what was run, one row for each method, failures with their cause."""
     seeds = sorted({run.seed for run in runs})
-    versions = ", ".join(f"{name} {_version(name)}" for name in study.packages)
     span = f"seeds {seeds[0]} to {seeds[-1]}" if seeds else "no runs"
     lines = [
         f"# {study.title}",
         "",
         f"{datetime.now(UTC):%Y-%m-%d}, {span}, pima_physics {__version__}, "
-        f"Python {platform.python_version()}, {versions}; {platform.machine()}, "
+        f"{versions(study.packages)}; {platform.machine()}, "
         f"{os.cpu_count()} CPUs.",
         "",
         study.about,
@@ -216,10 +215,3 @@ def figure(study: Study, runs: Sequence[Run], path: Path) -> None:
     axes[0].set_yticks(range(len(names)), names)
     axes[0].invert_yaxis()
     canvas.savefig(path, dpi=110)
-
-
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "not installed"

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import platform
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from pima_physics.validation.cases.bayes_nets.study import Study, figure, reliability, run, table
+from pima_physics.validation.software import versions
 
 PACKAGES = ("numpy", "scipy", "causal-learn", "pgmpy")
 
@@ -36,13 +35,10 @@ def main() -> None:
 
 
 def _document(study: Study, seeds: int) -> str:
-    versions = f"Python {platform.python_version()}, " + ", ".join(
-        f"{name} {_version(name)}" for name in PACKAGES
-    )
     lines = [
         "# Graph posterior against GES, PC and pgmpy",
         "",
-        f"{datetime.now(UTC):%Y-%m-%d}, seeds 0 to {seeds - 1}, {versions}.",
+        f"{datetime.now(UTC):%Y-%m-%d}, seeds 0 to {seeds - 1}, {versions(PACKAGES)}.",
         "SHD between CPDAGs, mean ± standard error over the seeds (seconds per run). "
         "pgmpy: exhaustive search up to 4 nodes, hill climbing beyond, both BDeu.",
         "",
@@ -57,13 +53,6 @@ def _document(study: Study, seeds: int) -> str:
         for given, share, error, count in reliability(pairs):
             lines.append(f"| {name} | {given:.3f} | {share:.3f} ± {error:.3f} | {count} |")
     return "\n".join(lines) + "\n"
-
-
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "not installed"
 
 
 if __name__ == "__main__":

@@ -7,11 +7,11 @@ import os
 import platform
 import time
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 
 import pima_physics
 from pima_physics.validation.cases.lattice_queries.study import Study, run
+from pima_physics.validation.software import versions
 
 PACKAGES = ("torch", "numpy", "xarray")
 GOAL = 0.05
@@ -40,12 +40,11 @@ def main() -> None:
 
 def document(studies: list[Study], setup: str) -> str:
     """The report as Markdown."""
-    versions = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
     lines = [
         "# Interventions on `lattices`: the fitted model against fresh simulations",
         "",
         f"{datetime.now(UTC):%Y-%m-%d}, pima_physics {pima_physics.__version__}, "
-        f"Python {platform.python_version()}, {versions}; {platform.machine()}, "
+        f"{versions(PACKAGES)}; {platform.machine()}, "
         f"{os.cpu_count()} CPUs. {setup}.",
         "",
         "| seed | worst node accuracy | equivalence class |",

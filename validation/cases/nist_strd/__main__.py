@@ -6,7 +6,6 @@ import argparse
 import os
 import platform
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +21,7 @@ from pima_physics.validation.cases.nist_strd.fits import (
     read,
 )
 from pima_physics.validation.cases.nist_strd.peers import PEERS, Peer
+from pima_physics.validation.software import versions
 
 OURS = "pima_physics"
 STARTS = {"near": 1, "far": 0}
@@ -67,11 +67,10 @@ def converged(problem: Problem, found: Fit) -> bool:
 
 def document(problems: list[Problem], fits: Fits) -> str:
     """The report as Markdown."""
-    versions = ", ".join(f"{name} {_version(name)}" for name in PACKAGES)
     lines = [
         "# NIST StRD nonlinear regression",
         "",
-        f"{datetime.now(UTC):%Y-%m-%d}, Python {platform.python_version()}, {versions}; "
+        f"{datetime.now(UTC):%Y-%m-%d}, {versions(PACKAGES)}; "
         f"{platform.machine()}, {os.cpu_count()} CPUs, one thread.",
         "",
         "Digits: -log10 of the relative error of the worst number, at most 11 (as certified). "
@@ -137,13 +136,6 @@ def _cell(problem: Problem, found: Fit) -> str:
         (found.rss, problem.rss),
     )
     return " / ".join(f"{digits(a, b):.1f}" for a, b in pairs)
-
-
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "not installed"
 
 
 if __name__ == "__main__":

@@ -7,14 +7,15 @@ import os
 import platform
 import warnings
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from pima_physics.validation.cases.parameter_recovery.study import KINDS, NOISE, Case, run
+from pima_physics.validation.software import versions
 
+PACKAGES = ("pima-physics", "torch", "numpy")
 ERROR, COVERAGE = 0.03, (0.85, 0.95)
 
 
@@ -44,7 +45,6 @@ def main() -> None:
 
 def document(cases: list[Case], samples: int, epochs: int, seed: int) -> str:
     """The report as Markdown."""
-    versions = ", ".join(f"{n} {version(n)}" for n in ("pima-physics", "torch", "numpy"))
     right = [c for c in cases if c.kind == KINDS[0]]
     numbers = [p for c in right for p in c.parameters]
     errors = np.array([p.error for p in numbers])
@@ -53,7 +53,7 @@ def document(cases: list[Case], samples: int, epochs: int, seed: int) -> str:
     lines = [
         "# Recovery of physical parameters",
         "",
-        f"{datetime.now(UTC):%Y-%m-%d}, Python {platform.python_version()}, {versions}; "
+        f"{datetime.now(UTC):%Y-%m-%d}, {versions(PACKAGES)}; "
         f"{platform.machine()}, {os.cpu_count()} CPUs, one thread. {samples} samples a set, "
         f"{epochs} epochs, seed {seed}. `python -m pima_physics.validation.cases."
         f"parameter_recovery --samples {samples} --epochs {epochs}`.",

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import pima_physics
 from pima_physics.errors import DataError
 from pima_physics.validation.cases.sachs.study import SURE, Study, run
+from pima_physics.validation.software import versions
 
 PACKAGES = ("numpy", "causal-learn", "pgmpy")
 
@@ -34,12 +33,11 @@ def main() -> None:
 
 def document(study: Study, draws: int) -> str:
     """The report as Markdown."""
-    versions = ", ".join(f"{name} {_version(name)}" for name in PACKAGES)
     lines = [
         "# Sachs et al. 2005: graphs from single cells against the consensus",
         "",
         f"{datetime.now(UTC):%Y-%m-%d}, seed 0, {draws} sampled graphs, "
-        f"pima_physics {pima_physics.__version__}, Python {platform.python_version()}, {versions}.",
+        f"pima_physics {pima_physics.__version__}, {versions(PACKAGES)}.",
         "",
         "The consensus has 20 arrows between 11 proteins. SHD: pairs that differ; an undirected "
         "edge in place of an arrow counts as one.",
@@ -65,13 +63,6 @@ def document(study: Study, draws: int) -> str:
         for s in study.sure
     ]
     return "\n".join(lines) + "\n"
-
-
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "not installed"
 
 
 if __name__ == "__main__":
