@@ -25,7 +25,7 @@ from pima_physics.nodesets import Node, View, conditional_nats, given, judge, se
 from pima_physics.representations import Representation
 from pima_physics.search import Found, find_sets
 from pima_physics.single import ENOUGH_TO_WHITEN, find_prototypes
-from pima_physics.structure import GraphPosterior, counts_by_target, fit_tables, graph_posterior
+from pima_physics.structure import GraphPosterior, best_network, counts_by_target
 from pima_physics.structure_naming import naming_of
 
 Array = NDArray[np.float64]
@@ -159,12 +159,13 @@ def find_nodes(
     shown = _shown(sets[0]) if sets else []
     missing = sorted((Counter(wanted) - Counter(n.outcomes for n in shown)).elements())
     others = [v for v in views if v.representation.kind != "latent"]
-    more: list[Found] = []
-    for view in others if missing else []:
-        # The kept nodes are taken as given, in whatever view they were seen.
-        frozen = [*fixed, *(given(n.probability) for n in shown)]
-        for found in find_sets([view], missing, rng=rng, known=frozen)[:1]:
-            more.append(_joined(found, fixed, shown))
+    # The kept nodes are taken as given, in whatever view they were seen.
+    frozen = [*fixed, *(given(n.probability) for n in shown)]
+    more = [
+        _joined(found, fixed, shown)
+        for view in (others if missing else [])
+        for found in find_sets([view], missing, rng=rng, known=frozen)[:1]
+    ]
     more = [f for f in more if len(_shown(f)) > len(shown)]
     best = sorted(more, key=lambda f: (-len(f.nodes), -f.score)) + sets
     return [_clearest(f, views) for f in best[:1]] + best[1:]
@@ -270,13 +271,7 @@ def _with_graph(
         counts, rows = weights.sum(0), None
     else:
         counts, rows = counts_by_target(weights, intervened.cpu().numpy())
-    posterior = graph_posterior(
-        counts,
-        knowledge=dag.knowledge,
-        intervened=rows,
-        generator=np.random.default_rng(0),
-    )
-    net = fit_tables(counts, posterior.dag, 1.0, intervened=rows)
+    posterior, net = best_network(counts, knowledge=dag.knowledge, intervened=rows)
     listed = tuple((_names(found), found.score, found.left) for found in sets)
     return Discovery(findings, responsibility, posterior, tuple(net.tables), listed)
 

@@ -197,20 +197,19 @@ def refine(sets: Sequence[Sequence[Node]], *, sweeps: int) -> list[list[Node]]:
 
 
 def _turn(sets: Sequence[list[Node]], j: int, outcomes: int, *, iterations: int) -> None:
-    views, axes, bins, masses = [], [], [], []
-    for nodes in sets:
-        view = nodes[j].view
-        assert view is not None
-        others = columns_of([n for i, n in enumerate(nodes) if i != j], view.present)
-        axis = blind_axes(view.white, nodes[j].score[view.present][:, None], others)
-        index, mass = histograms(view.white @ axis.T)
-        views.append(view)
-        axes.append(axis[0])
-        bins.append(index[:, 0])
-        masses.append(mass[0])
+    views = [view for nodes in sets if (view := nodes[j].view) is not None]
+    axes = [_axis_in(view, nodes, j)[0] for view, nodes in zip(views, sets, strict=True)]
+    seen = [histograms(v.white @ a[:, None]) for v, a in zip(views, axes, strict=True)]
+    bins, masses = [index[:, 0] for index, _ in seen], [mass[0] for _, mass in seen]
     mixtures = fit_mixture(np.stack(masses), outcomes, iterations=iterations)
     for nodes, node in zip(sets, _settle(views, axes, mixtures, bins, masses), strict=True):
         nodes[j] = node
+
+
+def _axis_in(view: View, nodes: Sequence[Node], j: int) -> Array:
+    """Direction of one node of a set in a view, blind to the others, shape (1, axis)."""
+    others = columns_of([n for i, n in enumerate(nodes) if i != j], view.present)
+    return blind_axes(view.white, nodes[j].score[view.present][:, None], others)
 
 
 def seen_in(views: Sequence[View], nodes: Sequence[Node], j: int) -> Node | None:
@@ -223,9 +222,7 @@ def seen_in(views: Sequence[View], nodes: Sequence[Node], j: int) -> Node | None
     """
     node, best = nodes[j], None
     for view in views if node.view is not None else []:
-        others = columns_of([n for i, n in enumerate(nodes) if i != j], view.present)
-        axis = blind_axes(view.white, node.score[view.present][:, None], others)
-        again = along(view, axis, node.outcomes)[0]
+        again = along(view, _axis_in(view, nodes, j), node.outcomes)[0]
         same = agreement(again.probability, node.probability) > SAME_PARTITION
         if same and (best is None or again.nats > best.nats):
             best = again
@@ -242,16 +239,16 @@ def judge(nodes: Sequence[Node]) -> Judgement:
         key = (j, frozenset(before))
         if key not in seen:
             others = [*given_ones, *(nodes[i] for i in sorted(before))]
-            own = max(nodes[j].nats - CHANCE_NATS, 0.0)
-            seen[key] = min(own, conditional_nats(nodes[j], others)) if others else own
+            alone = conditional_nats(nodes[j], ())
+            seen[key] = min(alone, conditional_nats(nodes[j], others)) if others else alone
         return seen[key]
 
     chains = np.array([[nats(j, o[:i]) for i, j in enumerate(o)] for o in _orders(free)])
-    alone = np.array([nodes[j].nats for j in free])
+    evidence = np.array([nodes[j].nats for j in free])
     rest = np.array([nats(j, [i for i in free if i != j]) for j in free])
     shown = all(nodes[j].probability.mean(0).min() > RAREST for j in free)
     score = float(np.exp(np.log(chains + 1e-3).mean(1)).mean()) if free and shown else 0.0
-    return Judgement(score, alone, rest)
+    return Judgement(score, evidence, rest)
 
 
 def _orders(free: Sequence[int]) -> list[tuple[int, ...]]:

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import torch
 
 from pima_physics.calibrate import Calibration, calibrate, calibrate_components
@@ -21,7 +20,7 @@ from pima_physics.model import PIMA, Network
 from pima_physics.representations import representations
 from pima_physics.schedule_epoch import Free, Start, Task, run_epoch
 from pima_physics.stream import known_part, told
-from pima_physics.structure import fit_tables, graph_posterior
+from pima_physics.structure import best_network
 from pima_physics.trainer import joint_counts, update_graph
 from pima_physics.trainer_failures import lowest_bound
 from pima_physics.trainer_loop import EpochRecord, Options, restore, snapshot, start
@@ -210,13 +209,7 @@ def _rescored(network: Network, data: Data, targets: torch.Tensor) -> None:
     shaped = counts.cpu().double().numpy().reshape(-1, *network.model.dag.outcomes)
     rows = None if patterns is None else patterns.cpu().numpy()
     table = shaped[0] if rows is None else shaped
-    best = graph_posterior(
-        table,
-        knowledge=network.model.dag.knowledge,
-        intervened=rows,
-        generator=np.random.default_rng(0),
-    )
-    net = fit_tables(table, best.dag, 1.0, intervened=rows)
+    best, net = best_network(table, knowledge=network.model.dag.knowledge, intervened=rows)
     with torch.no_grad():
         network.prior.set_graph(best.dag, net.tables)
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pima_physics.bayesnet import BayesNet
 from pima_physics.cpdags import cpdag, same_class
 from pima_physics.errors import InputError
 from pima_physics.knowledge import Knowledge
@@ -38,7 +39,14 @@ from pima_physics.structure_search import (
     total_scores,
 )
 
-__all__ = ["GraphPosterior", "aggregate", "counts_by_target", "fit_tables", "graph_posterior"]
+__all__ = [
+    "GraphPosterior",
+    "aggregate",
+    "best_network",
+    "counts_by_target",
+    "fit_tables",
+    "graph_posterior",
+]
 
 AVERAGED = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 TIE = 1e-6  # nats: equivalent graphs differ by rounding only
@@ -121,6 +129,19 @@ def graph_posterior(
     names = node_names(nodes, knowledge, tables.ndim - 1)
     found = _listed(scores) if len(names) <= LISTED else _sampled(scores, draws, generator)
     return _summary(found, names, knowledge, acted, total)
+
+
+def best_network(
+    counts: np.ndarray, *, knowledge: Knowledge | None = None, intervened: np.ndarray | None = None
+) -> tuple[GraphPosterior, BayesNet]:
+    """Posterior over graphs of joint counts, and tables for the best of them.
+
+    The same counts give the same answer: graphs of many nodes are drawn from a fixed seed.
+    """
+    posterior = graph_posterior(
+        counts, knowledge=knowledge, intervened=intervened, generator=np.random.default_rng(0)
+    )
+    return posterior, fit_tables(counts, posterior.dag, intervened=intervened)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import pima_physics as pima
 from pima_physics.discovery import discover, find_nodes
 from pima_physics.evidence import above_chance, from_labels, predicted
 from pima_physics.modes import histograms, multimodality
-from pima_physics.nodesets import View, agreement, conditional_nats, given, judge
+from pima_physics.nodesets import View, agreement, along, conditional_nats, given, judge
 from pima_physics.pursuit import blind_axes, pursue, starting_directions, whiten
 from pima_physics.representations import Representation
 from pima_physics.search import find_sets
@@ -72,7 +72,9 @@ def test_all_nodes_of_a_fork_are_found() -> None:
     view = View.of(representation(features(truth, rng)))
     best = find_sets([view], (2, 2, 2), rng=rng)[0]
     assert worst(labels_of(list(best.nodes)), truth) > 0.97
-    assert all(above_chance(n, c) for n, c in zip(best.nodes, best.judgement.conditional))  # noqa: B905
+    assert all(
+        above_chance(n, c) for n, c in zip(best.nodes, best.judgement.conditional, strict=True)
+    )
 
 
 def test_a_root_of_three_outcomes_is_found_with_its_children() -> None:
@@ -104,8 +106,6 @@ def test_unions_lose_against_the_nodes_they_are_made_of() -> None:
     view = View.of(representation(features(truth, rng)))
 
     def seen(score: np.ndarray):
-        from pima_physics.nodesets import along
-
         axis = blind_axes(view.white, score[:, None].astype(float), np.zeros((SAMPLES, 0)))
         return along(view, axis, 2)[0]
 
