@@ -19,6 +19,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from pima_physics.dag import DAG
+from pima_physics.matching import matched_share
 from pima_physics.structure import GraphPosterior, aggregate, graph_posterior
 
 Array = NDArray[Any]
@@ -109,10 +110,7 @@ def match(reference: Array, other: Array, sizes: Sequence[int]) -> Match:
         for j in range(count):
             if sizes[i] != sizes[j]:
                 continue
-            together = np.zeros((sizes[i], sizes[j]))
-            np.add.at(together, (reference[:, i], other[:, j]), 1.0)
-            rows, columns = linear_sum_assignment(-together)
-            share[i, j] = together[rows, columns].sum() / max(len(reference), 1)
+            share[i, j] = matched_share(reference[:, i], other[:, j], sizes[i])
     _, nodes = linear_sum_assignment(-share)
     return Match(nodes, share[np.arange(count), nodes])
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from pima_physics.dataset import Data
 from pima_physics.evidence import Finding
+from pima_physics.matching import matched_share
 from pima_physics.prototypes import Block, partition, partition_evidence
 
 Array = NDArray[np.float64]
@@ -106,8 +107,6 @@ def _stability(
     rng: np.random.Generator,
 ) -> float:
     """Mean share of samples whose group comes out again from bootstrap samples."""
-    from scipy.optimize import linear_sum_assignment
-
     scores = []
     for _ in range(BOOTSTRAPS):
         index = rng.integers(0, len(label), len(label))
@@ -115,8 +114,5 @@ def _stability(
         if again is None:
             scores.append(0.0)
             continue
-        table = np.zeros((outcomes, outcomes))
-        np.add.at(table, (again.label, label[index]), 1.0)
-        rows, columns = linear_sum_assignment(-table)
-        scores.append(table[rows, columns].sum() / len(label))
+        scores.append(matched_share(again.label, label[index], outcomes))
     return float(np.mean(scores))

@@ -23,6 +23,7 @@ LEVELS: dict[str, float] = {
     "knowledge": 1,
     "latent": 1.5,
     "masks": 1,
+    "matching": 1,
     "normal": 1.5,
     "truth": 1,
     "verdicts": 1,
