@@ -21,7 +21,7 @@ from pima_physics.evidence import (
     predicted,
 )
 from pima_physics.factorial import product_of
-from pima_physics.nodesets import Node, View, conditional_nats, given, judge, seen_in
+from pima_physics.nodesets import Node, View, conditional_nats, given, judge, refine, seen_in
 from pima_physics.representations import Representation
 from pima_physics.search import Found, find_sets
 from pima_physics.single import ENOUGH_TO_WHITEN, find_prototypes
@@ -33,6 +33,8 @@ Array = NDArray[np.float64]
 # Samples that sets of nodes are searched in; all samples are then assigned.
 SEARCHED = 3000
 FEWEST = 8
+# Turns in which nodes settle in the views that show them best.
+SETTLINGS = 2
 
 
 @dataclass(frozen=True)
@@ -172,20 +174,34 @@ def find_nodes(
 
 
 def _clearest(found: Found, views: Sequence[View]) -> Found:
-    """Every node in the view that shows it best, and whether a view without bends shows it."""
+    """Every node in the view that shows it best, and whether a view without bends shows it.
+
+    A clearer node makes the others clearer, which are blind to it: they settle in turns, as long
+    as the set gets better, in views without bends, which would draw them away.
+    """
     straight = [v for v in views if v.representation.kind != "components"]
-    nodes, confirmed = list(found.nodes), []
-    for j, node in enumerate(found.nodes):
-        if node.view is None:
-            continue
-        best = seen_in(views, found.nodes, j)
-        if best is not None and best.nats > node.nats:
-            nodes[j] = best
-        again = seen_in(straight, found.nodes, j)
-        rest = [n for i, n in enumerate(found.nodes) if i != j]
-        shown = again is not None and above_chance(again, conditional_nats(again, rest))
-        confirmed.append(shown)
+    nodes, score = list(found.nodes), judge(found.nodes).score
+    for _ in range(SETTLINGS):
+        settled = refine([_in_best_views(nodes, straight)], sweeps=4)[0]
+        better = judge(settled).score
+        if better <= score:
+            break
+        nodes, score = settled, better
+    confirmed = []
+    for j, node in enumerate(nodes):
+        if node.view is not None:
+            again = seen_in(straight, nodes, j)
+            rest = [n for i, n in enumerate(nodes) if i != j]
+            shown = again is not None and above_chance(again, conditional_nats(again, rest))
+            confirmed.append(shown)
+    nodes = _in_best_views(nodes, views)
     return Found(tuple(nodes), judge(nodes), found.left, tuple(confirmed))
+
+
+def _in_best_views(nodes: Sequence[Node], views: Sequence[View]) -> list[Node]:
+    best = [seen_in(views, nodes, j) for j in range(len(nodes))]
+    pairs = zip(nodes, best, strict=True)
+    return [b if b is not None and b.nats > n.nats else n for n, b in pairs]
 
 
 def _joined(found: Found, fixed: Sequence[Node], shown: Sequence[Node]) -> Found:
