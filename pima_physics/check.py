@@ -7,6 +7,7 @@ and where not, what is wrong and where to look.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +18,7 @@ from pima_physics.check_numbers import batching, bounds, gradients
 from pima_physics.check_precision import device, precision
 from pima_physics.check_probe import Finding, Probe, declaration, golden, make_probe
 from pima_physics.check_units import unit_covariance
-from pima_physics.errors import PimaError
+from pima_physics.errors import PimaError, TimeLimitError
 from pima_physics.simulator import Simulator
 
 _CHECKS: dict[str, Callable[[Probe], list[str]]] = {
@@ -83,6 +84,7 @@ def check_simulator(
     *,
     coordinates: Mapping[str, Any] | None = None,
     seed: int = 0,
+    time_limit: float | None = None,
 ) -> CheckReport:
     """Check a law as a black box.
 
@@ -95,6 +97,8 @@ def check_simulator(
         to 1 where there is none.
     seed : int
         Seed of the parameter values tried.
+    time_limit : float, optional
+        Seconds that one call of the law may take. Default: the law's own ``time_limit``.
 
     Returns
     -------
@@ -102,17 +106,23 @@ def check_simulator(
         ``report.passed`` tells whether no check failed.
     """
     law = simulator() if isinstance(simulator, type) else simulator
+    if time_limit is not None:
+        law = copy(law)
+        law.time_limit = time_limit
     with torch.random.fork_rng(devices=[]):  # a law that draws random numbers leaves no trace
         torch.manual_seed(seed)
         problems = declaration(law)
         if problems:
             return CheckReport(str(law), tuple(Finding("declaration", "fail", m) for m in problems))
         probe = make_probe(law, coordinates, seed)
-        first = _run("declaration", lambda p: _typical(p), probe)
-        findings = list(first)
-        if all(f.verdict != "fail" for f in first):
-            for name, check in _CHECKS.items():
-                findings += _run(name, check, probe)
+        findings: list[Finding] = []
+        try:
+            findings += _run("declaration", lambda p: _typical(p), probe)
+            if all(f.verdict != "fail" for f in findings):
+                for name, check in _CHECKS.items():
+                    findings += _run(name, check, probe)
+        except TimeLimitError as error:  # the other checks would wait as long
+            findings.append(Finding("time limit", "fail", str(error)))
     return CheckReport(str(law), tuple(findings), probe.note)
 
 
@@ -126,6 +136,8 @@ def _run(name: str, check: Callable[[Probe], list[str]], probe: Probe) -> list[F
     """Run one check; what it or the law raises is a finding too."""
     try:
         problems = check(probe)
+    except TimeLimitError:
+        raise
     except PimaError as error:
         problems = [str(error)]
     except Exception as error:  # the law is not our code: whatever it raises is the news

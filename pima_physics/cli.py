@@ -225,19 +225,23 @@ def simulators(
     check: Annotated[
         bool, typer.Option("--check", help="Check its dimensions, gradients and batching.")
     ] = False,
+    time_limit: Annotated[
+        float | None,
+        typer.Option(min=0.1, metavar="S", help="Seconds that one run may take in the check."),
+    ] = None,
 ) -> None:
     """List the simulators, or describe one."""
     from pima_physics import cli_catalogue as catalogue
     from pima_physics.errors import ConfigError, PimaError
 
-    if name is None and check:
+    if name is None and (check or time_limit):
         raise ConfigError("--check needs a NAME", fix="pima-physics simulators NAME --check")
     if name is None:
         typer.echo(catalogue.list_simulators())
     elif not check:
         typer.echo(catalogue.describe_simulator(name))
     else:
-        text, passed = catalogue.check_simulator(name)
+        text, passed = catalogue.check_simulator(name, time_limit)
         typer.echo(text)
         if not passed:
             raise PimaError(f"simulator {name} failed its checks")

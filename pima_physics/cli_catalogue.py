@@ -11,6 +11,7 @@ from pima_physics.cli_common import first_line, table
 from pima_physics.cli_plan import parameter_cells, shown_unit
 from pima_physics.errors import PimaError
 from pima_physics.simulator import find, registered
+from pima_physics.timelimit import ended_by_limit
 
 
 def list_simulators() -> str:
@@ -56,10 +57,12 @@ def _named_units(declared: Any) -> str:
     return ", ".join(f"{name} [{shown_unit(unit)}]" for name, unit in declared.items())
 
 
-def check_simulator(name: str) -> tuple[str, bool]:
+def check_simulator(name: str, time_limit: float | None = None) -> tuple[str, bool]:
     """Check dimensions, gradients, batching and identifiability; return text and verdict."""
     law = find(name)
-    report = import_module("pima_physics.check").check_simulator(law)
+    limit = law.time_limit if time_limit is None else time_limit
+    with ended_by_limit(str(law), limit, f"correct the law, or --time-limit {10 * limit:g}"):
+        report = import_module("pima_physics.check").check_simulator(law, time_limit=time_limit)
     return str(report), bool(getattr(report, "passed", report))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import sys
 from collections.abc import Iterator, Mapping
@@ -9,18 +10,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from pima_physics import training, units
 from pima_physics.cli_common import table
 from pima_physics.config import Experiment
 from pima_physics.dataset import MIN_SAMPLES_TO_SPLIT, open_dataset
 from pima_physics.decoders import Law
-from pima_physics.errors import InputError, Problems
+from pima_physics.errors import InputError, Problems, SolveError
 from pima_physics.modality import Physics
 from pima_physics.refine_identifiability import alike
+from pima_physics.timelimit import ended_by_limit
 
 if TYPE_CHECKING:
-    import torch
     import xarray as xr
 
     from pima_physics.model import PIMA
@@ -68,6 +70,7 @@ def make_plan(experiment: Experiment) -> Plan:
         try:
             prepared = training.prepare_fit(model, dataset, **_prepare_options(experiment))
             model.build(prepared.infos)  # laws meet the data's coordinates and units here
+            _first_runs(model, prepared)
         except InputError as error:
             if not len(problems):  # else it may say the same again
                 problems.add(error)
@@ -75,6 +78,27 @@ def make_plan(experiment: Experiment) -> Plan:
     assert dataset is not None and model is not None
     assert device is not None and prepared is not None
     return Plan(experiment, dataset, model, prepared, device)
+
+
+def _first_runs(model: PIMA, prepared: training.Prepared) -> None:
+    """Run every law once at typical values: here a law that is stuck can lose nothing.
+
+    Raises
+    ------
+    TimeLimitError
+        Where a law does not come back.
+    """
+    for name, modality in model.modalities.items():
+        data = prepared.data.modalities[name]
+        if isinstance(modality, Physics) and modality.observe:
+            own, law = modality.simulator, Law(modality.simulator, modality.observe, data.info)
+            grid = None if data.grid is None else {k: v[:1] for k, v in data.grid.items()}
+            with (
+                ended_by_limit(str(own), own.time_limit, own.limit_hint),
+                contextlib.suppress(SolveError),  # other values may do
+                torch.no_grad(),
+            ):
+                law(torch.zeros(1, len(law.free)), grid)
 
 
 def _size_problems(experiment: Experiment, dataset: xr.Dataset) -> Iterator[InputError]:

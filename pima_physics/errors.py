@@ -55,6 +55,10 @@ class SolveError(PimaError):
     """A simulator failed for particular parameters."""
 
 
+class TimeLimitError(PimaError):
+    """Code of the user's has not come back in time."""
+
+
 class TrainingError(PimaError):
     """Training could not go on."""
 

@@ -28,6 +28,7 @@ from pima_physics.declarations import (
 )
 from pima_physics.errors import InputError, SolveError
 from pima_physics.parameters import Constant, Parameter, Simplex
+from pima_physics.timelimit import time_limit
 
 GROUP = "pima_physics.simulators"
 
@@ -49,8 +50,14 @@ class Simulator(ABC):
 
             def evaluate(self, x, p):
                 return {"stress": p.modulus * x.strain}
+
+    Attributes
+    ----------
+    time_limit : float
+        Seconds that one call of :meth:`evaluate`, for a whole batch, may take.
     """
 
+    time_limit: float = 300.0
     coordinates: ClassVar[Mapping[str, str]] = {}
     outputs: ClassVar[Mapping[str, str]] = {}
     golden: ClassVar[Golden | None] = None
@@ -73,6 +80,19 @@ class Simulator(ABC):
             Parameters, ``p.<name>`` of shape (B, 1); constants are floats; the fractions of a
             simplex have shape (size, B, 1).
         """
+
+    def _evaluated(self, x: Values, p: Values) -> Mapping[str, Tensor]:
+        """:meth:`evaluate` within the time limit."""
+        with time_limit(self.time_limit, str(self), self.limit_hint):
+            return self.evaluate(x, p)
+
+    @property
+    def limit_hint(self) -> str:
+        """What to do where the law takes too long."""
+        return (
+            "correct the loop or wait there, tighten the bounds of the parameters, or set "
+            f"time_limit = {10 * self.time_limit:g} in the class"
+        )
 
     @property
     def parameters(self) -> dict[str, Parameter]:
@@ -155,7 +175,7 @@ class Simulator(ABC):
     @final
     def run(self, x: Values, p: Values) -> dict[str, Tensor]:
         """Like :meth:`simulate`, from prepared arguments; checks what :meth:`evaluate` returns."""
-        outputs = self.evaluate(x, p)
+        outputs = self._evaluated(x, p)
         if not isinstance(outputs, Mapping):
             raise InputError(
                 f"{self}: wrong result",

@@ -16,6 +16,7 @@ from pima_physics.declarations import Values, check_keys
 from pima_physics.errors import InputError, SolveError
 from pima_physics.law import Simulator
 from pima_physics.simulator_workers import Job, Workers, run_jobs
+from pima_physics.timelimit import time_limit
 
 _STEPS = 0.1 * 0.25 ** np.arange(12.0)  # relative steps tried: 0.1 to 2.4e-8
 _WORST = 1e-2  # relative disagreement of neighbouring steps above which none is trusted
@@ -39,6 +40,8 @@ class ExternalSimulator(Simulator):
     ----------
     accuracy : float
         Relative error of the outputs, for the checks.
+    time_limit : float
+        Seconds that one call of :meth:`compute`, for one sample, may take.
     workers : int
         Processes that share the samples of a batch; 1: this process only. The class must then
         lie at the top of a module, and a script that uses it keeps its own work under
@@ -65,6 +68,9 @@ class ExternalSimulator(Simulator):
         packed, jobs = self._jobs(x, p)
         out: Tensor = _External.apply(packed, self, jobs)  # type: ignore[assignment]
         return {name: out[:, i] for i, name in enumerate(self.outputs)}
+
+    def _evaluated(self, x: Values, p: Values) -> Mapping[str, Tensor]:
+        return self.evaluate(x, p)  # each sample has its own time limit
 
     @final
     def jacobians(self, x: Any, p: Any) -> Tensor:
@@ -120,7 +126,8 @@ class ExternalSimulator(Simulator):
 
     def one(self, grid: Mapping[str, np.ndarray], values: np.ndarray, points: int) -> np.ndarray:
         """Outputs of one sample as (outputs, T), from parameters in the order of declaration."""
-        result = self.compute(Values(**grid), self._values(values))
+        with time_limit(self.time_limit, str(self), self.limit_hint):
+            result = self.compute(Values(**grid), self._values(values))
         check_keys(f"outputs of {self}", result, self.outputs)
         rows = [np.broadcast_to(np.asarray(result[k], dtype=float), points) for k in self.outputs]
         return np.stack(rows)
@@ -129,7 +136,8 @@ class ExternalSimulator(Simulator):
         self, grid: Mapping[str, np.ndarray], values: np.ndarray, points: int, steps: np.ndarray
     ) -> np.ndarray:
         """Jacobian of one sample, (parameters, outputs, T)."""
-        known = self.jacobian(Values(**grid), self._values(values))
+        with time_limit(self.time_limit, f"jacobian() of {self}", self.limit_hint):
+            known = self.jacobian(Values(**grid), self._values(values))
         found = np.zeros((len(self.parameters), len(self.outputs), points))
         if known is not None:
             self._check_known(known)

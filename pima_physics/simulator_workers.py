@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import tempfile
 import threading
 import weakref
 from collections.abc import Sequence
@@ -13,7 +14,8 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
-from pima_physics.errors import InputError, PimaError, SolveError
+from pima_physics.errors import InputError, PimaError, SolveError, TimeLimitError
+from pima_physics.timelimit import message, place_in, watch
 
 # Parts per process: samples differ in cost, and a process that is done takes the next part.
 _PARTS = 4
@@ -29,6 +31,9 @@ def run_jobs(law: Any, method: str, jobs: Sequence[Job], first: int = 0) -> list
             found.append(getattr(law, method)(*job))
         except InputError:
             raise
+        except TimeLimitError as error:
+            where = f"  sample:   {number} with {law.described(job[1])}"
+            raise TimeLimitError(f"{error}\n{where}") from None
         except Exception as error:  # a user's code may raise anything
             what = (
                 str(error) if isinstance(error, PimaError) else f"{type(error).__name__}: {error}"
@@ -53,6 +58,7 @@ class Workers:
     def __init__(self, count: int) -> None:
         self.count = count
         self._pool: ProcessPoolExecutor | None = None
+        self._watched: Any = None  # file in which a process that is stuck says where
         self._closing: Any = None
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Workers:
@@ -70,6 +76,8 @@ class Workers:
             If the law cannot be sent to another process.
         SolveError
             If a sample fails, or a process dies.
+        TimeLimitError
+            If a sample takes longer than the law's ``time_limit``.
         """
         size = max(1, -(-len(jobs) // (_PARTS * self.count)))
         _check_portable(law)
@@ -81,7 +89,11 @@ class Workers:
                 parts.append(pool.submit(run_jobs, law, method, part, first))
             return [result for part in parts for result in part.result()]
         except BrokenProcessPool as error:
+            stuck = self._told()
             self.close(kill=True)
+            if stuck:
+                text = message(str(law), law.time_limit, place_in(stuck), law.limit_hint)
+                raise TimeLimitError(text) from None
             raise SolveError(
                 f"{law}: a worker process died\n"
                 "  found:    the outside code crashed it, its memory ran out, or the script that "
@@ -103,6 +115,7 @@ class Workers:
             return
         pool, self._pool = self._pool, None
         self._closing.detach()
+        self._watched = None
         # Python 3.14 has terminate_workers() for this.
         running = list((getattr(pool, "_processes", None) or {}).values())
         if kill:
@@ -110,10 +123,17 @@ class Workers:
                 process.terminate()
         pool.shutdown(wait=True, cancel_futures=True)
 
+    def _told(self) -> str:
+        return self._watched.read() if self._watched else ""
+
     def _started(self) -> ProcessPoolExecutor:
         if self._pool is None:
+            self._watched = tempfile.NamedTemporaryFile("r", prefix="pima-")  # noqa: SIM115
             self._pool = ProcessPoolExecutor(
-                self.count, multiprocessing.get_context("spawn"), initializer=_prepare
+                self.count,
+                multiprocessing.get_context("spawn"),
+                initializer=_prepare,
+                initargs=(self._watched.name,),
             )
             self._closing = weakref.finalize(self, self._pool.shutdown, cancel_futures=True)
         return self._pool
@@ -132,11 +152,15 @@ def _check_portable(law: Any) -> None:
         ) from error
 
 
-def _prepare() -> None:
-    """Set up a worker: one thread, Ctrl-C left to the parent, no life without the parent."""
+def _prepare(watched: str) -> None:
+    """Set up a worker: one thread, Ctrl-C left to the parent, no life without the parent.
+
+    One that is stuck in C ends itself and says where in the file ``watched``.
+    """
     import torch
 
     torch.set_num_threads(1)
+    watch(os.open(watched, os.O_WRONLY | os.O_APPEND))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_leave_with_parent, daemon=True).start()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 import os
 import time
@@ -86,3 +87,14 @@ class Coolant(ExternalSimulator):
         fluid = f"INCOMP::MEG[{p.glycol:.15g}]"
         density = [PropsSI("D", "T", float(t), "P", 1e6, fluid) for t in x.temperature]
         return {"mass": p.volume * np.array(density)}
+
+
+class Stuck(Hooke):
+    """Waits in C for a lock that it holds itself, as does every other thread of Python."""
+
+    def compute(self, x, p):
+        lock = ctypes.create_string_buffer(64)
+        acquire = ctypes.PyDLL(None).pthread_mutex_lock
+        acquire(lock)
+        acquire(lock)
+        return super().compute(x, p)
