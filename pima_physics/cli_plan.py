@@ -85,8 +85,10 @@ def _first_runs(model: PIMA, prepared: training.Prepared) -> None:
 
     Raises
     ------
+    InputError
+        Where a law gives something else than it declares.
     TimeLimitError
-        Where a law does not come back.
+        Where it does not come back.
     """
     for name, modality in model.modalities.items():
         data = prepared.data.modalities[name]
@@ -98,7 +100,11 @@ def _first_runs(model: PIMA, prepared: training.Prepared) -> None:
                 contextlib.suppress(SolveError),  # other values may do
                 torch.no_grad(),
             ):
-                law(torch.zeros(1, len(law.free)), grid)
+                try:
+                    law(torch.zeros(1, len(law.free)), grid)
+                except InputError as error:
+                    code = code_text({name: modality})
+                    raise InputError(f"{error}\n  {code}" if code else str(error)) from None
 
 
 def _size_problems(experiment: Experiment, dataset: xr.Dataset) -> Iterator[InputError]:
