@@ -99,8 +99,9 @@ def mixture_posterior(
 ) -> tuple[Tensor, Tensor, Tensor]:
     r"""Posterior given some modalities as a mixture over components.
 
-    The fused experts are taken as the likelihood of z, :math:`\propto N(z; m, 1/P)`, so that
-    what the given modalities do not show keeps all modes of the prior:
+    The fused experts of the readers (see :mod:`pima_physics.readers`) are the likelihood of z,
+    :math:`\propto N(z; m, 1/P)`, so that what the given modalities do not show keeps all modes
+    of the prior:
 
     .. math:: w_c \propto p(c) \prod_d \frac{1}{\sqrt{1 + P_d s_{cd}^2}}
               \exp\Big(-\tfrac12 \frac{(m_d - \mu_{cd})^2}{s_{cd}^2 + 1/P_d}\Big), \qquad
@@ -111,22 +112,33 @@ def mixture_posterior(
     -------
     log_weight : Tensor, shape (batch, component)
     precision, shift : Tensor, shape (batch, latent)
-        P and P m of the fused experts.
+        P and P m of the fused experts, :meth:`~pima_physics.model.Network.evidence`.
     """
-    mean, log_variance = network.experts(data)
-    use = torch.tensor([name in given for name in network.names], device=mean.device)
+    use = torch.tensor([name in given for name in network.names], device=network.outcomes.device)
     present = network.present(data) & use[:, None]
-    weight = present[..., None] * (-log_variance).exp()
-    precision, shift = weight.sum(0), (weight * mean).sum(0)
+    precision, shift = network.evidence(data, present)
+    log_weight = component_evidence(network, data, present, precision, shift)
+    return torch.log_softmax(log_weight, dim=1), precision, shift
+
+
+def component_evidence(
+    network: Network, data: Data, present: Tensor, precision: Tensor, shift: Tensor
+) -> Tensor:
+    r"""log p(c) plus the log of the integral of p(z|c) against the likelihood of z.
+
+    .. math:: \log \int N(z; \mu_c, s_c^2) \exp\big(-\tfrac12 P z^2 + P m z\big)\,dz
+
+    summed over the axes; shape (batch, component), up to a constant of every sample.
+    """
     mu, variance = network.mixture.mean, network.mixture.log_variance.exp()
-    # log N(P m | ...) written with P s^2 so that P = 0 (nothing given) is regular.
     log_weight = network.log_prior(data) + network.component_log_likelihood(data, present)
     for d in range(mu.shape[1]):
+        # Written with P s^2 so that P = 0 (nothing given) is regular.
         p, b = precision[:, d, None], shift[:, d, None]
         spread = 1.0 + p * variance[:, d]
         exponent = b * mu[:, d] - 0.5 * p * mu[:, d].square() + 0.5 * variance[:, d] * b.square()
         log_weight = log_weight + exponent / spread - 0.5 * spread.log()
-    return torch.log_softmax(log_weight, dim=1), precision, shift
+    return log_weight
 
 
 @torch.no_grad()
@@ -139,7 +151,11 @@ def predict(
     seed: int = 0,
     chunk: int = 256,
 ) -> dict[str, Predictive]:
-    """Predictive distribution of every modality from the given ones."""
+    """Predictive distribution of every modality from the given ones.
+
+    Where a modality was not given, the distance of every draw from the mean is multiplied by the
+    factor that the validation samples asked for (see :mod:`pima_physics.results_widening`).
+    """
     network.eval()
     generator = _generator(network, seed)
     parts: dict[str, list[Predictive]] = {name: [] for name in network.names}
@@ -156,7 +172,8 @@ def predict(
                 means[name].append(likelihood.mean(output))
                 noisy[name].append(likelihood.sample(output, generator))
         for name in network.names:
-            parts[name].append(_summarise(torch.stack(means[name]), torch.stack(noisy[name])))
+            found = _summarise(torch.stack(means[name]), torch.stack(noisy[name]))
+            parts[name].append(_widened(found, _widening(network, batch, name, given)))
     return {
         name: Predictive(
             *(np.concatenate(a) for a in zip(*(vars(p).values() for p in found), strict=True))
@@ -191,12 +208,36 @@ def outputs_at(
 
 
 def _summarise(means: Tensor, noisy: Tensor) -> Predictive:
-    """Moments and quantiles over the first axis. The mean averages the noise-free draws."""
-    mean = means.mean(0)
+    """Moments and quantiles over the first axis. The mean averages the noise-free draws.
+
+    Between the order statistics k and n + 1 - k of n draws lies one more draw with probability
+    (n + 1 - 2k) / (n + 1); k = (n + 1) / 20 makes that 90 % also for few draws, where the plain
+    quantiles would lie too close together.
+    """
+    mean, draws = means.mean(0), len(noisy)
     spread = (noisy - mean).square().mean(0).sqrt()
-    quantiles = torch.tensor([0.05, 0.95], dtype=noisy.dtype, device=noisy.device)
+    place = max(0.0, (0.05 * (draws + 1) - 1.0) / max(draws - 1, 1))
+    quantiles = torch.tensor([place, 1.0 - place], dtype=noisy.dtype, device=noisy.device)
     lower, upper = torch.quantile(noisy, quantiles, dim=0)
     return Predictive(*(t.double().cpu().numpy() for t in (mean, spread, lower, upper)))
+
+
+def _widening(network: Network, batch: Data, name: str, given: Sequence[str]) -> Array | None:
+    """Factor on the spread of every sample's prediction, shape (batch,); None for ones."""
+    if network.readers is None:
+        return None
+    factor = float(network.readers.widening[network.names.index(name)])
+    shown = batch.modalities[name].present.cpu().numpy() & (name in given)
+    return np.where(shown, 1.0, factor)
+
+
+def _widened(found: Predictive, factor: Array | None) -> Predictive:
+    """The same with every draw moved away from the mean by a factor."""
+    if factor is None:
+        return found
+    by = factor.reshape(-1, *([1] * (found.mean.ndim - 1)))
+    ends = (found.mean + by * (end - found.mean) for end in (found.lower, found.upper))
+    return Predictive(found.mean, by * found.std, *ends)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ Walker, Actor, Martinez, Trask 2023, Causal disentanglement of multimodal data, 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from typing import cast
@@ -65,11 +66,34 @@ class PIMA:
             raise ConfigError("latent_dim must be at least 1", found=self.latent_dim)
         object.__setattr__(self, "modalities", dict(self.modalities))
 
-    def build(self, infos: Mapping[str, ModalityInfo], *, seed: int = 0) -> Network:
+    def build(
+        self, infos: Mapping[str, ModalityInfo], *, seed: int = 0, readers: bool = False
+    ) -> Network:
         """New networks for data of the given description; the global generator is untouched."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            return Network(self, infos)
+            network = Network(self, infos)
+        if readers:
+            network.add_readers()
+        return network
+
+
+class Readers(nn.Module):
+    """Encoders that were trained on parts of a sample, and the calibration of what they predict.
+
+    Attributes
+    ----------
+    encoders : ModuleList
+        As those of the network, for the likelihood of z beside the mixture.
+    widening : Tensor, shape (modality,)
+        Factor on the spread of a predicted modality that was not given.
+    """
+
+    def __init__(self, encoders: nn.ModuleList) -> None:
+        super().__init__()
+        self.encoders = copy.deepcopy(encoders)
+        self.widening: Tensor
+        self.register_buffer("widening", torch.ones(len(encoders)))
 
 
 class Network(nn.Module):
@@ -89,6 +113,7 @@ class Network(nn.Module):
             self.decoders.append(self._decoder(modality, info))
         self.prior = DAGPrior(model.dag)
         self.mixture = Mixture(model.dag, model.latent_dim)
+        self.readers: Readers | None = None
         self.outcomes: Tensor
         self.register_buffer("outcomes", torch.as_tensor(model.dag.joint_outcomes()))
 
@@ -123,13 +148,34 @@ class Network(nn.Module):
 
     # Posterior ----------------------------------------------------------------------------
 
+    def add_readers(self) -> Readers:
+        """New readers, that start as the encoders are."""
+        self.readers = Readers(self.encoders).to(self.mixture.mean)
+        return self.readers
+
     def experts(self, batch: Data) -> tuple[Tensor, Tensor]:
         """Mean and log variance of every modality's expert, (modality, batch, latent) each."""
+        return self._ask(self.encoders, batch)
+
+    def _ask(self, encoders: nn.ModuleList, batch: Data) -> tuple[Tensor, Tensor]:
         pairs = [
             encoder(batch.modalities[name].values, batch.modalities[name].mask)
-            for name, encoder in zip(self.names, self.encoders, strict=True)
+            for name, encoder in zip(self.names, encoders, strict=True)
         ]
         return torch.stack([p[0] for p in pairs]), torch.stack([p[1] for p in pairs])
+
+    def evidence(self, batch: Data, present: Tensor) -> tuple[Tensor, Tensor]:
+        r"""What the modalities present say of z beside the mixture, as a Gaussian likelihood.
+
+        Returns
+        -------
+        precision, shift : Tensor, shape (batch, latent)
+            :math:`P = \sum_m a_m s_m^{-2}` and :math:`P m = \sum_m a_m s_m^{-2} \mu_m`.
+        """
+        encoders = self.encoders if self.readers is None else self.readers.encoders
+        mean, log_variance = self._ask(encoders, batch)
+        weight = present[..., None] * (-log_variance).exp()
+        return weight.sum(0), (weight * mean).sum(0)
 
     def present(self, batch: Data) -> Tensor:
         """Which modality was observed, bool (modality, batch)."""

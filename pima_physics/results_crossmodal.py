@@ -11,7 +11,7 @@ from pima_physics.dataset import Data, ModalityData, Split
 from pima_physics.inference import Predictive, predict
 from pima_physics.model import Network
 from pima_physics.results_fields import (
-    DRAWS,
+    DRAWS_HIDDEN,
     MOST_IN_TOTAL,
     Array,
     Explained,
@@ -21,12 +21,13 @@ from pima_physics.results_fields import (
     observed_in_units,
     predict_chunk,
 )
+from pima_physics.results_widening import can_widen, judged
 
 MOST_TEST_SAMPLES = 2000
 
 
 def crossmodal(
-    network: Network, data: Data, parts: Split, *, draws: int = DRAWS
+    network: Network, data: Data, parts: Split, *, draws: int = DRAWS_HIDDEN
 ) -> tuple[dict[tuple[str, str], float], dict[str, xr.Dataset]]:
     """Predict modalities that the model was not given, on test samples.
 
@@ -53,7 +54,18 @@ def crossmodal(
         others = [name for name in network.names if name != target]
         found = _predict_all(network, test, others, draws)
         groups[target] = _crossmodal_group(test, target, others, found[target])
-    return single, {target: group for target, group in groups.items() if group.sizes["sample"]}
+    kept = {target: group for target, group in groups.items() if group.sizes["sample"]}
+    known = data.take(parts.validation)
+    return single, {name: _with_factor(network, known, name, g) for name, g in kept.items()}
+
+
+def _with_factor(network: Network, validation: Data, name: str, group: xr.Dataset) -> xr.Dataset:
+    """Say by which factor std, lower and upper were widened, and how many samples told it."""
+    factor, samples = 1.0, 0
+    if network.readers is not None and can_widen(network, validation, name):
+        factor = float(network.readers.widening[network.names.index(name)])
+        samples = len(judged(network, validation, name))
+    return group.assign_attrs(interval_factor=factor, interval_factor_samples=samples)
 
 
 def _predict_all(

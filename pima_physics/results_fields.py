@@ -25,6 +25,8 @@ from pima_physics.results_tree import PARTS, split_codes
 Array = NDArray[Any]
 
 DRAWS = 32
+# Of modalities that were not given: their spread is mostly that of the draws of z.
+DRAWS_HIDDEN = 100
 # Reconstructions of all samples are kept up to this many numbers per sample and in total.
 MOST_NUMBERS, MOST_IN_TOTAL = 4096, 50_000_000
 # Numbers that the draws of one pass may hold.

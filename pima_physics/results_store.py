@@ -33,8 +33,7 @@ from pima_physics.runfolder import RunFolder
 from pima_physics.simulator import Simulator, find
 
 FORMAT, FORMAT_VERSION = "pima_physics model", 1
-# Layout of results.nc; files without a number are of the layout before the first one.
-RESULTS_VERSION = 1
+RESULTS_VERSION = 1  # layout of results.nc; files without a number are of the one before
 NEURAL = ("variable", "units", "likelihood", "network", "hidden", "coordinates")
 PHYSICS = (
     "observe", "variable", "units", "likelihood", "per", "discrepancy", "hidden", "coordinates",
@@ -116,6 +115,7 @@ def describe(network: Network, sample_dim: str) -> dict[str, Any]:
         "latent_dim": model.latent_dim,
         "dtype": str(network.mixture.mean.dtype).removeprefix("torch."),
         "sample_dim": sample_dim,
+        "readers": network.readers is not None,
     }
 
 
@@ -140,7 +140,8 @@ def rebuild(
     }
     dag = DAG.from_knowledge(description["nodes"], Knowledge(**description["knowledge"]))
     infos = {name: ModalityInfo.from_json(i) for name, i in description["infos"].items()}
-    network = PIMA(modalities, dag, description["latent_dim"]).build(infos)
+    model, readers = PIMA(modalities, dag, description["latent_dim"]), description.get("readers")
+    network = model.build(infos, readers=bool(readers))
     return network.to(getattr(torch, description["dtype"])).eval()
 
 

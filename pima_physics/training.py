@@ -16,13 +16,19 @@ from pima_physics.checkpoint_stop import Stop, deferred_signals
 from pima_physics.dataset import check_size, prepare, split
 from pima_physics.distributed import connected, wait
 from pima_physics.errors import ConfigError, DataError
-from pima_physics.model import PIMA
+from pima_physics.model import PIMA, Network
+from pima_physics.readers import Lesson, teach
 from pima_physics.results import FitResult, assemble
+from pima_physics.results_widening import widen
 from pima_physics.runfolder import RunFolder
+from pima_physics.stream import known_part
 from pima_physics.trainer_loop import Options, Progress
 from pima_physics.training_labels import with_set_values
 from pima_physics.training_replicas import run_replicas
 from pima_physics.training_starts import Job, Prepared, fingerprint
+
+# Most epochs in which the readers are trained; they start close to where they end.
+READING = 60
 
 
 def prepare_fit(
@@ -203,6 +209,7 @@ def fit(
         found = run_replicas(job, Keeper(folder, stop, epochs=checkpoint_every), kept, progress)
         best = found.run
         with stop.at_once():
+            _read_parts(best.network, job)
             result = assemble(
                 best.network,
                 prepared.data.to(where),
@@ -224,6 +231,22 @@ def fit(
                 },
             )
         return result if found.group is None else _with_replicas(result, found.group)
+
+
+def _read_parts(network: Network, job: Job) -> None:
+    """Train what predicts from a part of the modalities, and calibrate its intervals."""
+    train, validation = (
+        known_part(part.to(job.device), network, seed=job.seed).data
+        for part in (job.prepared.train, job.prepared.validation)
+    )
+    rate = job.options.learning_rate / 3.0
+    teach(
+        network,
+        train,
+        validation,
+        Lesson(min(job.epochs, READING), job.options.batch_size, rate, job.seed),
+    )
+    widen(network, validation)
 
 
 def _with_replicas(result: FitResult, group: xr.Dataset) -> FitResult:
