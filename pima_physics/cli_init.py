@@ -188,6 +188,7 @@ nodes: {feature_1: 2, feature_2: 2}        # the discrete features to find: name
 # graph: {tiers: [[feature_1], [feature_2]], forbidden: [], required: [], roots: []}
 # labels: {feature_1: VARIABLE}            # (partly) known outcomes; NaN or -1 = unknown
 # interventions: {target: VARIABLE}        # the node that was intervened on, for each sample
+#                                          # value: VARIABLE; kind: perfect | stochastic | soft
 
 training: {epochs: 200, batch_size: 128, learning_rate: 3e-3, seed: 0, device: auto, restarts: 1}
 split: {validation: 0.1, test: 0.1}

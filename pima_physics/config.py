@@ -156,7 +156,7 @@ class Experiment:
         """Return what the file says about the graph of the nodes."""
         from pima_physics.knowledge import Knowledge
 
-        graph = self.file.graph
+        graph, acted = self.file.graph, self.file.interventions
         try:
             return Knowledge(
                 nodes=tuple(self.nodes),
@@ -165,6 +165,7 @@ class Experiment:
                 required=tuple((parent, child) for parent, child in graph.required),
                 order=tuple(graph.order) if graph.order is not None else None,
                 roots=tuple(graph.roots),
+                interventions=acted.kind if acted else "perfect",
             )
         except InputError as error:
             raise placed(error, "graph") from None

@@ -143,10 +143,15 @@ class Graph(Section):
 
 
 class Interventions(Section):
-    """Which variable says on which node a sample was intervened, and which what it was set to."""
+    """Which variable says on which node a sample was intervened, and which what it was set to.
+
+    ``kind`` is what that does to the node: "perfect" sets it; "stochastic" cuts it off its parents
+    and gives it a distribution of its own; "soft" keeps the parents under another table.
+    """
 
     target: str
     value: str | None = None
+    kind: Literal["perfect", "stochastic", "soft"] = "perfect"
 
 
 class Training(Section):

@@ -21,7 +21,7 @@ import itertools
 import numpy as np
 
 from pima_physics.errors import InputError
-from pima_physics.knowledge import Knowledge, find_cycle
+from pima_physics.knowledge import SOFT, Knowledge, find_cycle
 
 
 def is_acyclic(dag: np.ndarray) -> bool:
@@ -62,7 +62,8 @@ def cpdag(
     skeleton = edges | edges.T
     fixed = immoral_arrows(edges)
     if targets is not None:
-        fixed |= edges & cut_pairs(targets, len(edges))
+        soft = knowledge is not None and knowledge.interventions == SOFT
+        fixed |= edges & cut_pairs(relative(targets) if soft else targets, len(edges))
     if knowledge is not None:
         fixed |= edges & ~knowledge.allowed.T
     directed = meek(skeleton, fixed)
@@ -87,6 +88,18 @@ def cut_pairs(targets: np.ndarray, size: int) -> np.ndarray:
             expected=f"(experiments, {size})",
         )
     return (inside[:, :, None] != inside[:, None, :]).any(axis=0)
+
+
+def relative(targets: np.ndarray) -> np.ndarray:
+    """Return soft targets relative to the first experiment, bool (R, L).
+
+    A soft intervention leaves a dependence as it is and tells by the difference between
+    experiments alone: a node has one table in those that act on it and one in the others, and
+    exchanging the two changes nothing. An edge is decided where the experiments are divided
+    differently for its two ends. (Perfect ones decide even in a single experiment.)
+    """
+    inside = np.atleast_2d(np.asarray(targets)).astype(bool)
+    return inside ^ inside[:1]
 
 
 def meek(skeleton: np.ndarray, directed: np.ndarray) -> np.ndarray:

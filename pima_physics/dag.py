@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from pima_physics.errors import ConfigError
-from pima_physics.knowledge import Knowledge
+from pima_physics.knowledge import PERFECT, STOCHASTIC, Knowledge
 
 MAX_COMPONENTS = 65536
 
@@ -30,6 +30,8 @@ class DAG:
         Causal order of all nodes.
     roots : sequence of str
         Nodes without parents.
+    interventions : {"perfect", "stochastic", "soft"}
+        What acting on a node does to its table; see :class:`pima_physics.knowledge.Knowledge`.
     **nodes : int
         Name of a node = number of its outcomes, at least 2.
     """
@@ -46,6 +48,7 @@ class DAG:
         required: Sequence[tuple[str, str]] = (),
         order: Sequence[str] | None = None,
         roots: Sequence[str] = (),
+        interventions: str = PERFECT,
         **nodes: int,
     ) -> None:
         knowledge = Knowledge(
@@ -55,6 +58,7 @@ class DAG:
             required=tuple((a, b) for a, b in required),
             order=None if order is None else tuple(order),
             roots=tuple(roots),
+            interventions=interventions,
         )
         self._set(nodes, knowledge)
 
@@ -139,6 +143,8 @@ class DAGPrior(nn.Module):
         self.scores = nn.Parameter(torch.linspace(-0.5, 0.5, size) if size > 1 else torch.zeros(1))
         self.metric = nn.Parameter(torch.ones(size, size))
         self.logits = nn.ParameterList([torch.zeros(dag.outcomes) for _ in dag.nodes])
+        changed = [] if dag.knowledge.interventions == PERFECT else dag.nodes
+        self.changed = nn.ParameterList([torch.zeros(dag.outcomes) for _ in changed])
         self.temperature: Tensor
         self.allowed: Tensor
         self.required: Tensor
@@ -173,9 +179,21 @@ class DAGPrior(nn.Module):
 
     def log_tables(self) -> list[Tensor]:
         """log p(n_l | other nodes) per node, each with one axis per node."""
+        return self._normalised(self.logits, self.edge_strength())
+
+    def changed_log_tables(self) -> list[Tensor]:
+        """log p(n_l | other nodes) of nodes acted on; 0 for perfect interventions."""
+        kind = self.dag.knowledge.interventions
+        if kind == PERFECT:
+            return [torch.zeros_like(logits) for logits in self.logits]
         strength = self.edge_strength()
+        return self._normalised(
+            self.changed, torch.zeros_like(strength) if kind == STOCHASTIC else strength
+        )
+
+    def _normalised(self, parameters: nn.ParameterList, strength: Tensor) -> list[Tensor]:
         tables = []
-        for node, logits in enumerate(self.logits):
+        for node, logits in enumerate(parameters):
             table = logits
             for parent in range(len(self.dag.nodes)):
                 if parent != node:
@@ -194,20 +212,23 @@ class DAGPrior(nn.Module):
         self.log_weight.copy_(self.log_joint())
 
     def log_joint_do(self, intervened: Tensor) -> Tensor:
-        """log p(c | do) for perfect interventions, one row per pattern of intervened nodes.
+        r"""log p(c | do), one row per pattern of intervened nodes.
 
-        An intervened node's own factor is dropped; its value enters through the sample's label.
+        .. math:: p(c \mid do(T)) = \prod_{l \notin T} p(n_l \mid n_{pa(l)})
+                  \prod_{l \in T} p'_l(n_l \mid n_{pa(l)})
+
+        The factor p' of a node acted on is 1 for perfect interventions, where its value enters
+        through the sample's label; a learned table without parents for stochastic ones, and with
+        the same parents for soft ones.
 
         Parameters
         ----------
         intervened : Tensor of bool, shape (pattern, node)
         """
-        tables = self.log_tables()
+        pairs = list(zip(self.log_tables(), self.changed_log_tables(), strict=True))
         return torch.stack(
             [
-                self._sum(
-                    [torch.zeros_like(t) if cut else t for t, cut in zip(tables, row, strict=True)]
-                )
+                self._sum([pair[acted] for pair, acted in zip(pairs, row, strict=True)])
                 for row in intervened.tolist()
             ]
         )
@@ -219,10 +240,16 @@ class DAGPrior(nn.Module):
         return total.flatten()
 
     @torch.no_grad()
-    def set_graph(self, graph: np.ndarray, tables: Sequence[np.ndarray]) -> None:
+    def set_graph(
+        self,
+        graph: np.ndarray,
+        tables: Sequence[np.ndarray],
+        changed: Sequence[np.ndarray] | None = None,
+    ) -> None:
         """Start from a known DAG (parent, child) and its conditional tables.
 
-        Each table has one axis per node, of size 1 for nodes that are no parents.
+        Each table has one axis per node, of size 1 for nodes that are no parents. ``changed``
+        are those of nodes acted on, by default the same.
         """
         rank = np.empty(len(graph))
         rank[_topological(graph > 0)] = np.arange(len(graph), dtype=float)
@@ -230,9 +257,11 @@ class DAGPrior(nn.Module):
         # softplus(3) = 3.05: tanh(3) is within 1 % of a full edge; softplus(-3) = 0.05 is none.
         present = torch.as_tensor((graph + graph.T) > 0)
         self.metric.copy_(torch.where(present, 3.0, -3.0))
-        for logits, table in zip(self.logits, tables, strict=True):
-            logp = torch.as_tensor(np.log(np.clip(table, 1e-6, None)))
-            logits.copy_(logp.expand(self.dag.outcomes))
+        new = tables if changed is None else changed
+        for parameters, given in ((self.logits, tables), (self.changed, new)):
+            for logits, table in zip(parameters, given, strict=False):
+                logp = torch.as_tensor(np.log(np.clip(table, 1e-6, None)))
+                logits.copy_(logp.expand(self.dag.outcomes))
         self.refresh()
 
 

@@ -65,8 +65,9 @@ def read_interventions(
 ) -> Tensor:
     """Return which nodes were set from outside, shape (N, L).
 
-    The variable holds names of nodes (several separated by commas, "" for none), positions of
-    nodes (-1 for none), or a flag for every node, with dims (sample, node).
+    The variable holds names of nodes (several separated by commas, "" for none), numbers (-1 for
+    none), or a flag for every node, with dims (sample, node). Numbers are positions of nodes,
+    unless CF attributes (``flag_values``, ``flag_meanings``) name the very same nodes.
 
     Raises
     ------
@@ -89,7 +90,8 @@ def read_interventions(
                 f"{what}: '{name}' must hold whole numbers", found=f"{numbers[~whole][0]}"
             )
         positions = np.where(np.isnan(numbers), -1, numbers).astype(int)
-        targets = [[] if p < 0 else [names[p] if p < len(names) else str(p)] for p in positions]
+        meant = _meanings(dataset[name], names)
+        targets = [[] if p < 0 else [meant.get(p, str(p))] for p in positions]
     else:
         raise DataError(
             f"{what}: '{name}' does not say which node was set",
@@ -106,6 +108,15 @@ def read_interventions(
             fix=f"did you mean '{guess}'?" if guess else None,
         )
     return torch.tensor([[node in row for node in names] for row in targets], dtype=torch.bool)
+
+
+def _meanings(variable: xr.DataArray, names: list[str]) -> dict[int, str]:
+    """Node of every number: an experiment may list the nodes in another order than the data."""
+    codes = np.atleast_1d(variable.attrs.get("flag_values", []))
+    words = str(variable.attrs.get("flag_meanings", "")).split()
+    said = {int(c): w for c, w in zip(codes, words, strict=False) if c >= 0}
+    named = len(codes) == len(words) and sorted(said.values()) == sorted(names)
+    return said if named else dict(enumerate(names))
 
 
 def _flags(dataset: xr.Dataset, name: str, names: list[str], sample_dim: str) -> Tensor:

@@ -24,6 +24,9 @@ from pima_physics.errors import InputError, Problems, closest
 
 Edge = tuple[str, str]
 
+# What acting on a node does to the node's own table; see `Knowledge`.
+PERFECT, STOCHASTIC, SOFT = KINDS = ("perfect", "stochastic", "soft")
+
 
 @dataclass(frozen=True)
 class Knowledge:
@@ -42,6 +45,10 @@ class Knowledge:
         Causal order of the nodes named: a later one is no parent of an earlier one.
     roots : sequence of str
         Nodes without parents.
+    interventions : {"perfect", "stochastic", "soft"}
+        What acting on a node does. "perfect": it is set, its table is cut. "stochastic": it no
+        longer listens to its parents; its outcomes follow one distribution, which is learned.
+        "soft": it keeps its parents under another table, which is learned.
 
     Raises
     ------
@@ -61,6 +68,7 @@ class Knowledge:
     required: tuple[Edge, ...] = ()
     order: tuple[str, ...] | None = None
     roots: tuple[str, ...] = ()
+    interventions: str = PERFECT
 
     def __post_init__(self) -> None:
         # A frozen record of tuples: lists from YAML are taken over by value.
@@ -73,6 +81,12 @@ class Knowledge:
         keep("required", tuple(_edge(edge, "required") for edge in self.required))
         keep("order", None if self.order is None else _names(self.order, "order", "a list"))
         keep("roots", _names(self.roots, "roots", "a list"))
+        if self.interventions not in KINDS:
+            raise InputError(
+                "Unknown kind of interventions.",
+                found=repr(self.interventions),
+                expected=", ".join(KINDS),
+            )
         _check_names(self)
         _check_contradictions(self)
 

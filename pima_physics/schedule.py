@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from numpy.typing import NDArray
 
 from pima_physics.calibrate import Calibration, calibrate, calibrate_components
 from pima_physics.dataset import Data
@@ -20,10 +21,12 @@ from pima_physics.model import PIMA, Network
 from pima_physics.representations import representations
 from pima_physics.schedule_epoch import Free, Start, Task, run_epoch
 from pima_physics.stream import known_part, told
-from pima_physics.structure import best_network
+from pima_physics.structure import best_network, changed_tables, counts_by_target
 from pima_physics.trainer import joint_counts, update_graph
 from pima_physics.trainer_failures import lowest_bound
 from pima_physics.trainer_loop import EpochRecord, Options, restore, snapshot, start
+
+Array = NDArray[Any]
 
 # Shares of the epochs: warm-up with the unit prior, then held targets; the rest is free.
 WARM_UP, HELD = 0.4, 0.2
@@ -147,7 +150,10 @@ def _discover(now: Start, task: Task, fits: Mapping[str, Calibration]) -> Discov
     with torch.no_grad():
         posterior = network.posterior(train)
         network.mixture.update(Statistics.of(posterior, _targets(network, discovery)))
-    network.prior.set_graph(discovery.graph, discovery.tables)
+    weights = discovery.responsibility.reshape(-1, *network.model.dag.outcomes)
+    acted = None if train.intervened is None else train.intervened.cpu().numpy()
+    counts, rows = (weights, None) if acted is None else counts_by_target(weights, acted)
+    _set_graph(network, discovery.graph, discovery.tables, counts, rows)
     calibrate_components(network, train, _targets(network, discovery), seed=now.loop.seed)
     now.loop.statistics = None
     task.keeper.write(found=discovery, state=now.state())
@@ -210,8 +216,16 @@ def _rescored(network: Network, data: Data, targets: torch.Tensor) -> None:
     rows = None if patterns is None else patterns.cpu().numpy()
     table = shaped[0] if rows is None else shaped
     best, net = best_network(table, knowledge=network.model.dag.knowledge, intervened=rows)
-    with torch.no_grad():
-        network.prior.set_graph(best.dag, net.tables)
+    _set_graph(network, best.dag, net.tables, table, rows)
+
+
+def _set_graph(
+    network: Network, graph: Array, tables: Sequence[Array], counts: Array, rows: Array | None
+) -> None:
+    """Start the prior from a graph, its tables and those of nodes acted on."""
+    kind = network.model.dag.knowledge.interventions
+    changed = None if rows is None else changed_tables(counts, graph, rows, kind)
+    network.prior.set_graph(graph, tables, changed)
 
 
 def _check(now: Start, free: Free, progress: float, task: Task, targets: torch.Tensor) -> None:

@@ -17,16 +17,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from pima_physics.bayesnet import BayesNet
-from pima_physics.cpdags import cpdag, same_class
+from pima_physics.cpdags import cpdag, relative, same_class
 from pima_physics.errors import InputError
-from pima_physics.knowledge import Knowledge
+from pima_physics.knowledge import SOFT, Knowledge
 from pima_physics.structure_labels import deconvolve, reliability
 from pima_physics.structure_record import GraphPosterior, aggregate
 from pima_physics.structure_scores import (
     as_experiments,
+    changed_tables,
     counts_by_target,
     family_scores,
     fit_tables,
+    kind_of,
     node_names,
 )
 from pima_physics.structure_search import (
@@ -43,6 +45,7 @@ __all__ = [
     "GraphPosterior",
     "aggregate",
     "best_network",
+    "changed_tables",
     "counts_by_target",
     "fit_tables",
     "graph_posterior",
@@ -59,7 +62,7 @@ def graph_posterior(
     equivalent_sample_size: float | Sequence[float] = AVERAGED,
     knowledge: Knowledge | None = None,
     intervened: np.ndarray | None = None,
-    intervention: str = "perfect",
+    intervention: str | None = None,
     confusion: list[np.ndarray] | None = None,
     labels: str = "soft",
     effective_size: float | None = None,
@@ -83,7 +86,7 @@ def graph_posterior(
         Holds in every graph considered.
     intervened : bool array (R, L), optional
         Nodes set from outside in each experiment.
-    intervention : {"perfect", "soft"}
+    intervention : {"perfect", "stochastic", "soft"}, optional
         See `family_scores`.
     confusion : list of arrays (C_l, C_l), optional
         p(label | true outcome) of each node: undone before scoring (`deconvolve`), and the
@@ -128,7 +131,8 @@ def graph_posterior(
     ]
     names = node_names(nodes, knowledge, tables.ndim - 1)
     found = _listed(scores) if len(names) <= LISTED else _sampled(scores, draws, generator)
-    return _summary(found, names, knowledge, acted, total)
+    split = relative(acted) if kind_of(intervention, knowledge) == SOFT else acted
+    return _summary(found, names, knowledge, split, total)
 
 
 def best_network(

@@ -29,7 +29,7 @@ from scipy.special import gammaln
 
 from pima_physics.bayesnet import BayesNet
 from pima_physics.errors import InputError
-from pima_physics.knowledge import Knowledge
+from pima_physics.knowledge import KINDS, PERFECT, SOFT, Knowledge
 
 
 def family_scores(
@@ -38,7 +38,7 @@ def family_scores(
     equivalent_sample_size: float = 1.0,
     knowledge: Knowledge | None = None,
     intervened: np.ndarray | None = None,
-    intervention: str = "perfect",
+    intervention: str | None = None,
     max_parents: int | None = None,
 ) -> np.ndarray:
     """Return the log score of every node with every parent set, shape (L, 2^L).
@@ -49,16 +49,14 @@ def family_scores(
         Expected joint counts, one table per experiment.
     intervened : bool array (R, L), optional
         Nodes set from outside in each experiment.
-    intervention : {"perfect", "soft"}
+    intervention : {"perfect", "stochastic", "soft"}, optional
         "perfect": the node was set, those samples say nothing about its parents and are left
-        out of its score. "soft": its mechanism was changed; it keeps its parents and gets a
-        second table of its own.
+        out of its score. "stochastic": they count as draws of one distribution without parents.
+        "soft": its mechanism was changed; it keeps its parents and gets a second table of its
+        own. Default: that of the knowledge, else "perfect".
     """
     tables, acted = as_experiments(counts, intervened)
-    if intervention not in ("perfect", "soft"):
-        raise InputError(
-            f"Unknown kind of intervention {intervention!r}.", expected="'perfect' or 'soft'"
-        )
+    kind = kind_of(intervention, knowledge)
     size = tables.ndim - 1
     scores = np.empty((size, 2**size))
     known: dict[bytes, np.ndarray] = {}
@@ -73,11 +71,23 @@ def family_scores(
         bit = 1 << node
         observed = families(~acted[:, node])
         scores[node] = observed[codes | bit] - observed[codes & ~bit]
-        if intervention == "soft" and acted[:, node].any():
+        if kind != PERFECT and acted[:, node].any():
             changed = families(acted[:, node])
-            scores[node] += changed[codes | bit] - changed[codes & ~bit]
+            parents = codes & ~bit if kind == SOFT else np.zeros_like(codes)
+            scores[node] += changed[parents | bit] - changed[parents]
     scores[~allowed_families(size, knowledge, max_parents)] = -np.inf
     return scores
+
+
+def kind_of(intervention: str | None, knowledge: Knowledge | None) -> str:
+    """Return the kind of interventions given, else that of the knowledge, else perfect."""
+    if intervention is None:
+        return PERFECT if knowledge is None else knowledge.interventions
+    if intervention not in KINDS:
+        raise InputError(
+            f"Unknown kind of intervention {intervention!r}.", expected=" or ".join(KINDS)
+        )
+    return intervention
 
 
 def allowed_families(
@@ -182,15 +192,34 @@ def fit_tables(
         raise InputError(
             "The graph does not fit the counts.", found=edges.shape, expected=(size, size)
         )
-    fitted = []
-    for node in range(size):
-        others = tuple(j for j in range(size) if j != node and not edges[j, node])
-        cells = tables[~acted[:, node]].sum(0).sum(axis=others, keepdims=True)
-        cells = cells + pseudocount / cells.size
-        rows = cells.sum(axis=node, keepdims=True)
-        uniform = np.full_like(cells, 1.0 / cells.shape[node])
-        fitted.append(np.divide(cells, rows, out=uniform, where=rows > 0))
-    return BayesNet(node_names(nodes, None, size), tables.shape[1:], edges, tuple(fitted))
+    fitted = tuple(
+        _table(tables[~acted[:, node]].sum(0), node, edges, pseudocount) for node in range(size)
+    )
+    return BayesNet(node_names(nodes, None, size), tables.shape[1:], edges, fitted)
+
+
+def changed_tables(
+    counts: np.ndarray, dag: np.ndarray, intervened: np.ndarray, kind: str, pseudocount: float = 1.0
+) -> tuple[np.ndarray, ...]:
+    """Return the posterior-mean tables of nodes while acted on, in the form of `fit_tables`.
+
+    They are uniform where nothing acts on a node, and without parents unless ``kind`` is soft.
+    """
+    tables, acted = as_experiments(counts, intervened)
+    edges = np.asarray(dag).astype(bool) & (kind == SOFT)
+    return tuple(
+        _table(tables[acted[:, node]].sum(0), node, edges, pseudocount)
+        for node in range(acted.shape[1])
+    )
+
+
+def _table(counts: np.ndarray, node: int, edges: np.ndarray, pseudocount: float) -> np.ndarray:
+    others = tuple(j for j in range(len(edges)) if j != node and not edges[j, node])
+    cells = counts.sum(axis=others, keepdims=True)
+    cells = cells + pseudocount / cells.size
+    rows = cells.sum(axis=node, keepdims=True)
+    uniform = np.full_like(cells, 1.0 / cells.shape[node])
+    return np.divide(cells, rows, out=uniform, where=rows > 0)
 
 
 def node_names(

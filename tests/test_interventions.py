@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,23 @@ def test_wrong_values_are_refused(options: dict[str, str], words: str) -> None:
     data["both"] = (("sample", "node"), np.ones((60, 2), dtype=int), ONE)
     with pytest.raises(pima.InputError, match=words):
         prepare_fit(model(), data, **options)
+
+
+@pytest.mark.parametrize("nodes", [("slope", "height"), ("height", "slope")])
+def test_numbers_with_meanings_name_nodes_in_any_order(nodes: tuple[str, str]) -> None:
+    data, _ = caused(60)
+    data["target"].attrs |= {"flag_values": [-1, 0, 1], "flag_meanings": "none slope height"}
+    made = replace(model(), dag=pima.DAG(**dict.fromkeys(nodes, 2)))
+    found = prepare_fit(made, data, interventions="target").data.intervened
+    assert found is not None
+    for column, node in enumerate(nodes):
+        expected = data["target"].values == ("slope", "height").index(node)
+        np.testing.assert_array_equal(found[:, column], expected)
+    # Names of something else say nothing: numbers are positions then.
+    data["target"].attrs["flag_meanings"] = "none left right"
+    found = prepare_fit(made, data, interventions="target").data.intervened
+    assert found is not None
+    np.testing.assert_array_equal(found[:, 0], data["target"].values == 0)
 
 
 def test_data_of_the_mutilated_graph() -> None:
