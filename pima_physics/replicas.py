@@ -63,6 +63,24 @@ class Replica:
 
 
 @dataclass(frozen=True)
+class Failure:
+    """A fit that could not be trained.
+
+    Attributes
+    ----------
+    kind : str
+        As of a `Replica`.
+    seed : int
+    reason : str
+        The error's message.
+    """
+
+    kind: str
+    seed: int
+    reason: str
+
+
+@dataclass(frozen=True)
 class Match:
     """Nodes of a replica in the order of the chosen fit's.
 
@@ -129,13 +147,24 @@ def replica_posterior(replica: Replica, order: Array, dag: DAG) -> GraphPosterio
     )
 
 
-def replicas_group(replicas: Sequence[Replica], chosen: int, dag: DAG) -> xr.Dataset:
+def said_of(failures: Sequence[Failure], size: int) -> tuple[str, ...]:
+    """What the user should know of failed fits, in one sentence; nothing without any."""
+    each = [f"{f.kind} with seed {f.seed} ({f.reason.splitlines()[0]})" for f in failures]
+    text = f"{len(each)} of {size} fits failed and are left out: {'; '.join(each)}"
+    return (text,) if each else ()
+
+
+def replicas_group(
+    replicas: Sequence[Replica], chosen: int, dag: DAG, failures: Sequence[Failure] = ()
+) -> xr.Dataset:
     """The group ``/replicas`` of the results.
 
     Parameters
     ----------
     chosen : int
         Position of the fit that was kept; the others are described in terms of its nodes.
+    failures : sequence of Failure
+        Fits that are not among the replicas; attributes count both.
     """
     reference = replicas[chosen]
     matches = [match(reference.outcomes, r.outcomes, dag.outcomes) for r in replicas]
@@ -157,7 +186,7 @@ def replicas_group(replicas: Sequence[Replica], chosen: int, dag: DAG) -> xr.Dat
             ("replica", *pair), np.stack([p.edge_probability for p in posteriors]), PLAIN,
         ),
         "cpdag": (("replica", *pair), np.stack([p.cpdag for p in posteriors]), PLAIN),
-        "stability": ("node", np.mean(others, axis=0), PLAIN),
+        "stability": ("node", _mean(others, len(dag.nodes)), PLAIN),
         "mean_edge_probability": (pair, whole.edge_probability, PLAIN),
         "mean_skeleton_probability": (pair, whole.skeleton_probability, PLAIN),
         "majority_cpdag": (pair, whole.cpdag, PLAIN),
@@ -174,11 +203,22 @@ def replicas_group(replicas: Sequence[Replica], chosen: int, dag: DAG) -> xr.Dat
         attrs={
             "rule": f"of the starts, the one with {rule_of(reference)} was kept",
             "matching": "nodes and outcomes matched to the kept fit's by samples that agree",
+            "finished": len(replicas),
+            "failed": len(failures),
         },
     )
+    if failures:
+        found["failed_kind"] = ("failure", np.array([f.kind for f in failures], dtype=object))
+        found["failed_seed"] = ("failure", np.array([f.seed for f in failures]), PLAIN)
+        found["failed_reason"] = ("failure", np.array([f.reason for f in failures], dtype=object))
     for name, words in MEANINGS.items():
         found[name].attrs["long_name"] = words
     return found
+
+
+def _mean(others: Sequence[Array], nodes: int) -> Array:
+    """Mean over the fits that were not kept; NaN where all of them failed."""
+    return np.mean(others, axis=0) if others else np.full(nodes, np.nan)
 
 
 MEANINGS = {

@@ -25,6 +25,7 @@ def replicas_section(tree: xr.DataTree) -> Section:
     found = tree["replicas"].to_dataset()
     kinds = found["kind"].values.astype(str)
     starts, drawn = int((kinds == "start").sum()), int((kinds == "bootstrap").sum())
+    failed = int(found.attrs.get("failed", 0))
     text = (
         f"{starts} fits from different initial weights, {drawn} to training samples drawn with "
         f"replacement. Rule: {view.as_text(found.attrs.get('rule', ''))}. Features of the other "
@@ -35,13 +36,17 @@ def replicas_section(tree: xr.DataTree) -> Section:
     agreed = (
         f"The most frequent equivalence class of graphs was found in {percent(share)} of the fits."
     )
-    blocks: list[Block] = [
-        Paragraph(text),
-        _nodes(found),
-        Note("Do the fits agree on the graph?", agreed, "info" if share == 1.0 else "caution"),
-        _edges(found),
-        _fits(found),
-    ]
+    blocks: list[Block] = [Paragraph(text)]
+    if failed:
+        lost = f"{failed} of {failed + found.sizes['replica']} fits failed and are left out below."
+        blocks += [Note("Not every fit could be trained", lost, "caution"), _failed(found)]
+    if found.sizes["replica"] > 1:
+        kind = "info" if share == 1.0 else "caution"
+        blocks += [_nodes(found), Note("Do the fits agree on the graph?", agreed, kind)]
+        blocks += [_edges(found)]
+    else:
+        blocks += [Paragraph("One fit is left, so nothing is known of how far it is stable.")]
+    blocks += [_fits(found)]
     return Section("replicas", TITLE, blocks)
 
 
@@ -76,6 +81,19 @@ def _edges(found: xr.Dataset) -> Block:
         return Paragraph("With one feature there are no edges to compare.")
     columns = ["Pair (first / second)", "Joined", "Range", "First → second", "Second → first"]
     return Table("Probabilities of edges, mean over all fits", columns, rows)
+
+
+def _failed(found: xr.Dataset) -> Table:
+    rows = [
+        [str(kind), str(int(seed)), short(str(reason).splitlines()[0], 120)]
+        for kind, seed, reason in zip(
+            found["failed_kind"].values,
+            found["failed_seed"].values,
+            found["failed_reason"].values,
+            strict=True,
+        )
+    ][:TABLE_ROWS]
+    return Table("Fits that failed", ["Kind", "Seed", "Reason"], rows)
 
 
 def _fits(found: xr.Dataset) -> Table:

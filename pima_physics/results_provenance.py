@@ -40,7 +40,9 @@ def root_attributes(
         named = {node: list(names) for node, names in data.label_names.items()}
         found["outcome_names"] = json.dumps(named)
     found |= {key: plain(value) for key, value in settings.items()}
-    found["warnings"] = json.dumps(list(warnings), ensure_ascii=False)
+    # What went wrong on the way stands first among what the user should know.
+    every = [*settings.get("alarms", ()), *warnings]
+    found["warnings"] = json.dumps(every, ensure_ascii=False)
     return found
 
 

@@ -1,7 +1,8 @@
 """Several fits of one experiment, of which one is kept: one after the other or side by side.
 
 Every replica is a function of its seed alone and uses one thread, so that neither their order
-nor the number of processes changes the result.
+nor the number of processes changes the result. One that cannot be trained is left out and named;
+only where no start is left is that an error.
 """
 
 from __future__ import annotations
@@ -18,8 +19,17 @@ import xarray as xr
 
 from pima_physics.checkpoint import Keeper
 from pima_physics.discovery import Discovery
+from pima_physics.errors import SolveError, TrainingError
 from pima_physics.inference import anchored, infer
-from pima_physics.replicas import BOOTSTRAP, START, Replica, better, replicas_group
+from pima_physics.replicas import (
+    BOOTSTRAP,
+    START,
+    Failure,
+    Replica,
+    better,
+    replicas_group,
+    said_of,
+)
 from pima_physics.schedule import ENOUGH_TO_VALIDATE, Run, run
 from pima_physics.schedule_epoch import Task
 from pima_physics.structure import counts_by_target
@@ -40,6 +50,8 @@ class Member:
         None where there is only one fit.
     weights : dict of Tensor, optional
         Of starts, until a better one is found.
+    failure : Failure, optional
+        Why there is nothing else.
     """
 
     replica: Replica | None
@@ -47,6 +59,7 @@ class Member:
     discovery: Discovery | None
     history: list[EpochRecord]
     alarms: tuple[str, ...]
+    failure: Failure | None = None
 
 
 @dataclass(frozen=True)
@@ -66,6 +79,11 @@ def run_replicas(
     ----------
     kept : mapping
         Parts of a checkpoint to go on from; empty for none.
+
+    Raises
+    ------
+    TrainingError
+        Where every start failed.
     """
     done: dict[int, Member] = dict(kept.get("done", {}))
     left = [number for number in range(job.size) if number not in done]
@@ -80,8 +98,8 @@ def run_replicas(
     )
     for number, member in stream:
         done[number] = member
-        if member.replica is not None:
-            _log_finished(member.replica, len(done), job.size)
+        _log_finished(member, len(done), job.size)
+        _check_starts(job, done)
         _forget_all_but_the_best(done)
         keeper.write(drop=("fits", "found", "state"), done=dict(done))
     return _finish(job, [done[number] for number in range(job.size)])
@@ -97,7 +115,7 @@ def _in_turn(
     for number in left:
         _log_resumed(kept, number)
         with one_thread() if job.size > 1 else contextlib.nullcontext():
-            member = _member(job, number, keeper, kept, progress)
+            member = _attempt(job, number, keeper, kept, progress)
         yield number, member
         kept = {}
 
@@ -116,7 +134,7 @@ def _side_by_side(job: Job, left: Sequence[int], keeper: Keeper) -> Iterator[tup
 
 def _in_process(job: Job, number: int) -> tuple[int, Member]:
     with one_thread():
-        return number, _member(job, number, Keeper(), {}, None)
+        return number, _attempt(job, number, Keeper(), {}, None)
 
 
 @contextlib.contextmanager
@@ -133,12 +151,40 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+def _attempt(
+    job: Job, number: int, keeper: Keeper, kept: Mapping[str, Any], progress: Progress | None
+) -> Member:
+    """One replica, or why it failed; a single fit fails with its own error."""
+    try:
+        return _member(job, number, keeper, kept, progress)
+    except (TrainingError, SolveError) as error:
+        if job.size == 1:
+            raise
+        kind = START if number < job.restarts else BOOTSTRAP
+        reason = Failure(kind, _seed(job, number), str(error))
+        return Member(None, None, None, [], (), reason)
+
+
+def _seed(job: Job, number: int) -> int:
+    return job.seed + 1000 * number
+
+
+def _check_starts(job: Job, done: Mapping[int, Member]) -> None:
+    """Raise once there is no start left that could be kept."""
+    starts = [done[number].failure for number in range(job.restarts) if number in done]
+    failures = [failure for failure in starts if failure is not None]
+    if len(failures) < job.restarts:
+        return
+    listed = "\n".join(f"seed {failure.seed}: {failure.reason}" for failure in failures)
+    raise TrainingError(f"all {job.restarts} starts failed, so that no fit can be kept\n{listed}")
+
+
 def _member(
     job: Job, number: int, keeper: Keeper, kept: Mapping[str, Any], progress: Progress | None
 ) -> Member:
     """One replica: the first ``restarts`` have all samples, the others draw them again."""
     train, validation = job.prepared.train, job.prepared.validation
-    seed = job.seed + 1000 * number
+    seed = _seed(job, number)
     rows = None
     if number >= job.restarts:
         rows = np.random.default_rng([job.seed, number]).integers(0, train.size, train.size)
@@ -194,6 +240,8 @@ def _best(done: Mapping[int, Member]) -> int | None:
     best: int | None = None
     for number in sorted(done):
         replica = done[number].replica
+        if done[number].failure is not None:
+            continue
         if replica is None:
             return number
         before = None if best is None else done[best].replica
@@ -209,9 +257,13 @@ def _finish(job: Job, members: Sequence[Member]) -> Kept:
     assert best.weights is not None and best.discovery is not None
     network = job.model.build(job.prepared.infos).to(job.device, job.kind)
     network.load_state_dict(best.weights)
-    found = Run(network.eval(), best.discovery, best.history, best.alarms)
+    failures = [m.failure for m in members if m.failure is not None]
+    alarms = (*best.alarms, *said_of(failures, job.size))
+    found = Run(network.eval(), best.discovery, best.history, alarms)
+    # Only a series has replicas.
     replicas = [m.replica for m in members if m.replica is not None]
-    group = replicas_group(replicas, chosen, job.model.dag) if replicas else None
+    position = sum(m.replica is not None for m in members[:chosen])
+    group = replicas_group(replicas, position, job.model.dag, failures) if replicas else None
     return Kept(found, group)
 
 
@@ -221,6 +273,12 @@ def _log_resumed(kept: Mapping[str, Any], number: int) -> None:
         log.info("going on after epoch %d of start %d", loop["epoch"], number + 1)
 
 
-def _log_finished(replica: Replica, count: int, size: int) -> None:
+def _log_finished(member: Member, count: int, size: int) -> None:
+    if member.failure is not None:
+        kind, seed, reason = vars(member.failure).values()
+        log.warning("replica %d of %d (%s, seed %d) failed: %s", count, size, kind, seed, reason)
+    if member.replica is None:
+        return
+    replica = member.replica
     words = "replica %d of %d (%s): %.3f nats per held-out sample, evidence %.3f"
     log.info(words, count, size, replica.kind, replica.bound, replica.evidence)
