@@ -27,8 +27,9 @@ from pima_physics.training_labels import with_set_values
 from pima_physics.training_replicas import run_replicas
 from pima_physics.training_starts import Job, Prepared, fingerprint
 
-# Most epochs in which the readers are trained; they start close to where they end.
-READING = 60
+# Epochs and batch size of the readers at most; they start from the encoders, and learn from
+# those samples only that show several modalities.
+READING, FEW = 60, 64
 
 
 def prepare_fit(
@@ -244,7 +245,7 @@ def _read_parts(network: Network, job: Job) -> None:
         network,
         train,
         validation,
-        Lesson(min(job.epochs, READING), job.options.batch_size, rate, job.seed),
+        Lesson(min(job.epochs, READING), min(job.options.batch_size, FEW), rate, job.seed),
     )
     widen(network, validation)
 
