@@ -201,7 +201,7 @@ def _shape(one: _Standardised) -> Iterator[Check]:
         if one.z.shape[axis] > 2:
             first = np.take(one.z, range(one.z.shape[axis] - 1), axis)
             second = np.take(one.z, range(1, one.z.shape[axis]), axis)
-            scale = np.nanmean(one.z**2)
+            scale = np.nanmean(one.z**2) or 1.0
             products.append(_means(first * second / scale))
             along.append(dim)
 

@@ -73,7 +73,7 @@ class Reproduction:
     inside, observed : int
         Test values inside the 90 % interval; all of them.
     fields : dict of list of array
-        mean, std, lower and upper in data units, float32.
+        mean, std, lower and upper in data units.
     """
 
     stored: Array
@@ -169,20 +169,31 @@ def interval(info: ModalityInfo, predicted: Predictive) -> tuple[Array, Array]:
 def in_units(
     info: ModalityInfo, predicted: Predictive, kept: Array | None = None
 ) -> dict[str, Array]:
-    """Fields of a prediction in data units, float32."""
+    """Fields of a prediction in data units, in `width_of` them."""
     chosen = slice(None) if kept is None else kept
     found = {}
     for key in FIELDS:
         values = torch.as_tensor(getattr(predicted, key)[chosen])
         changed = info.scale_std(values) if key == "std" else info.destandardise(values)
-        found[key] = changed.numpy().astype(np.float32)
+        found[key] = changed.numpy().astype(width_of(info))
     return found
 
 
 def observed_in_units(modality: ModalityData) -> Array:
     """Observed values in data units, NaN where not observed."""
     values = modality.info.destandardise(modality.values.cpu()).numpy()
-    return np.where(modality.mask.cpu().numpy(), values, np.nan).astype(np.float32)
+    return np.where(modality.mask.cpu().numpy(), values, np.nan).astype(width_of(modality.info))
+
+
+def width_of(info: ModalityInfo) -> type[np.floating[Any]]:
+    """Float32 where it resolves the spread of the data to 1e-4 and holds their size, else float64.
+
+    A spread of 1e-3 around 1e6 is below the resolution of float32 there (0.06).
+    """
+    shift, scale = np.abs(info.shift), np.abs(info.scale)
+    coarse = (shift > 1e3 * scale).any()
+    held = (shift + 1e3 * scale < 1e38).all() and (scale > 1e-30).all()
+    return np.float64 if coarse or not held else np.float32
 
 
 def field_group(
