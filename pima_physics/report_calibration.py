@@ -96,7 +96,7 @@ def calibration_section(tree: xr.DataTree) -> Section:
         "below it the model is too sure of itself, above it too cautious.",
     )
     blocks: list[Block] = [Paragraph(f"Counted over {basis}."), table, figure]
-    blocks += _verdict(rows + others)
+    blocks += _factors(tree) + _verdict(rows + others)
     blocks += _predictive_blocks(tree)
     return Section("calibration", title, blocks)
 
@@ -104,6 +104,29 @@ def calibration_section(tree: xr.DataTree) -> Section:
 def _given(tree: xr.DataTree, modality: str) -> str:
     """What a cross-modal prediction was made from."""
     return view.as_text(tree[f"crossmodal/{modality}"].attrs.get("given", "the others"))
+
+
+def _factors(tree: xr.DataTree) -> list[Block]:
+    """By how much intervals of predictions from other modalities were widened."""
+    words = []
+    for modality in reproduced(tree, "crossmodal"):
+        attrs = tree[f"crossmodal/{modality}"].attrs
+        samples = int(attrs.get("interval_factor_samples", 0))
+        if samples:
+            factor = float(attrs["interval_factor"])
+            words.append(
+                f"{short(view.readable(modality))} by {factor:.2f} "
+                f"(from {counted(samples, 'validation sample')})"
+            )
+    if not words:
+        return []
+    text = (
+        "The stated spreads of predictions from other modalities were multiplied, so that 90 % "
+        f"of the values of validation samples lie inside their intervals: {'; '.join(words)}. "
+        "A factor of 1 would mean that the model alone had been right; what lies between is "
+        "error that it does not know of."
+    )
+    return [Paragraph(text)]
 
 
 def _predictive_blocks(tree: xr.DataTree) -> list[Block]:

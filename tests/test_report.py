@@ -131,6 +131,16 @@ def test_calibration_counts_held_out_samples_where_only_those_are_stored():
     assert "could not be made" not in text
 
 
+def test_factors_of_intervals_are_shown_where_there_are_any():
+    tree = make_tree(samples=60)
+    group = tree["reconstruction/curve"].to_dataset().assign_attrs(given="image")
+    for samples, shown in ((0, False), (41, True)):
+        calibrated = group.assign_attrs(interval_factor=1.37, interval_factor_samples=samples)
+        tree["crossmodal/curve"] = xr.DataTree(calibrated)
+        text = Page(report.render(tree)).text()
+        assert ("curve by 1.37 (from 41 validation samples)" in text) is shown
+
+
 def test_discrepancies_between_data_and_model_are_named(rng):
     tree = make_tree(samples=200, modalities=("curve",), without=("features", "history"))
     right = Page(report.render(tree)).text()
