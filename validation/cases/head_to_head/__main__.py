@@ -1,6 +1,7 @@
 """Methods times cases times seeds: node accuracy, graph, cross-modal prediction, parameters.
 
-B2 and B3 (MultiVae) and B7 (Pyro) are not part of this table: their packages are optional.
+B2 and B3 (MultiVae) need an optional package, see :mod:`.peers`; B7 (Pyro) is not part of this
+table.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import xarray as xr
 from pima_physics.datasets import circles, lattices
 from pima_physics.truth import Truth
 from pima_physics.validation.cases.head_to_head import baselines
+from pima_physics.validation.cases.head_to_head.peers import peer
 from pima_physics.validation.cases.models import fitted
 from pima_physics.validation.cases.scoring import COLUMNS, Found, score
 from pima_physics.validation.cases.study import Method, Study, arguments, conduct
@@ -58,6 +60,8 @@ def methods(name: str, epochs: int) -> Iterator[tuple[str, Callable[..., Found]]
     for label, search in baselines.SEARCHES.items():
         yield f"B1 mixture, {label}", baselines.clusters_then_search(search)
         yield f"B1 axes, {label}", baselines.axes_then_search(search)
+    yield "B2 MVAE, mixture, PC", peer(name, "MVAE", baselines.SEARCHES["PC"], epochs)
+    yield "B3 CMVAE, PC", peer(name, "CMVAE", baselines.SEARCHES["PC"], epochs)
     yield "B4 ours, edgeless", ours("physics", "edgeless")
     yield "B4 ours, joint", ours("physics", "joint")
     yield "B5 ours, neural", ours("neural", "learned")
