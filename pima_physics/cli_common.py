@@ -12,7 +12,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pima_physics.errors import ConfigError, PimaError
+from pima_physics.errors import ConfigError, PimaError, out_of_memory
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
@@ -58,19 +58,31 @@ def _run(command: Callable[[], None]) -> int:
         # The reader (head, say) has gone: nothing is left to be told.
         sys.stdout = None  # type: ignore[assignment]
         return 1
-    except MemoryError:
-        _say_error("not enough memory\n  fix:      a smaller batch_size, fewer samples or nodes")
-        return 1
     except CrashError as crash:
+        if out_of_memory(crash.cause):
+            _say_error(_memory(crash.cause))
+            return 1
         _say_error(f"{_crash(crash.cause)}\n  the traceback is at the end of {crash.log}")
         return 1
     except (Exception, SystemExit) as error:
+        if out_of_memory(error):
+            _say_error(_memory(error))
+            return 1
         _say_error(
             f"{_crash(error)}\n"
             "  fix:      run it again as pima-physics --debug ... to see where; it may be a bug"
         )
         return 1
     return 0
+
+
+def _memory(error: BaseException) -> str:
+    return (
+        "not enough memory; results of earlier runs are as they were\n"
+        f"  found:    {_first_line(error)[:200]}\n"
+        "  fix:      fewer samples or points, nodes or outcomes, a smaller batch_size, or a larger "
+        "machine (of a cluster's job: its memory limit)"
+    )
 
 
 def _crash(error: BaseException) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import xarray as xr
 
-from pima_physics.errors import DataError, closest
+from pima_physics.errors import DataError, closest, out_of_memory
 
 _ZARR_MARKS = ("zarr.json", ".zgroup", ".zmetadata")
 # Deflate shrinks a block of equal bytes to about a thousandth; smaller data are not asked.
@@ -76,7 +76,9 @@ def _refuse_bomb(path: Path, dataset: xr.Dataset) -> None:
 
 
 def damaged(what: str, error: Exception) -> DataError:
-    """The error for something that is there but cannot be read."""
+    """The error for something that is there but cannot be read; lack of memory is raised on."""
+    if out_of_memory(error):
+        raise MemoryError(str(error)) from error
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
     return DataError(
         f"'{what}' cannot be read",

@@ -63,6 +63,15 @@ class TrainingError(PimaError):
     """Training could not go on."""
 
 
+def out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out: numpy raises MemoryError, torch a RuntimeError of many wordings."""
+    said = str(error).lower()
+    wordings = ("allocate memory", "not enough memory", "out of memory", "bad_alloc")
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError | OSError) and any(words in said for words in wordings)
+    )
+
+
 class Problems:
     """Collects input errors so that a user sees every offender at once."""
 
