@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from pima_physics.cpdags import cpdag
 from pima_physics.datasets import circles, lattices
@@ -189,3 +190,26 @@ def test_head_to_head_runs_without_a_failure(tmp_path: Path) -> None:
     ours = {r["case"]: r["scores"] for r in rows if r["method"] == "ours"}
     chance = {r["case"]: r["scores"] for r in rows if r["method"] == "B9 random"}
     assert all(ours[case]["ari"] > chance[case]["ari"] + 0.3 for case in ours)
+
+
+def test_peers_that_are_not_installed_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    from pima_physics.validation.cases.head_to_head import peers
+    from pima_physics.validation.cases.study import one
+
+    monkeypatch.setattr(peers, "available", lambda folder: False)
+    method = peers.peer("lattices", "MVAE", baselines.SEARCHES["PC"], 1)
+    data, truth = lattices(40, seed=0)
+    row = one("", "B2", 0, lambda seed: score(method(data, truth, seed), truth))
+    assert row.error == "not installed: multivae" and not row.scores
+
+
+def test_peers_are_given_a_copy_to_change() -> None:
+    """MVAE sets variances of missing modalities in place, which a view of a split forbids."""
+    from pima_physics.validation.cases.head_to_head.peers import _copied
+
+    whole = torch.zeros(3, 4, requires_grad=True) * 2.0
+    parts = whole.split(2, 1)
+    with pytest.raises(RuntimeError):
+        parts[1].fill_(1.0)
+    _copied(None, None, dict(zip("ab", parts, strict=True)))["b"].fill_(1.0)
+    assert float(whole.abs().max()) == 0.0

@@ -92,14 +92,17 @@ def _trained(network: Any, kind: str, train: Data, clusters: int, epochs: int) -
             logging.getLogger(logger).setLevel(logging.ERROR)
     dims = {name: tuple(m.values.shape[1:]) for name, m in train.modalities.items()}
     common: dict[str, Any] = {"n_modalities": len(dims), "input_dims": dims}
+    half = LATENT // 2
+    encoders, decoders = networks(network, 0 if kind == "MVAE" else half)
+    for encoder in encoders.values():
+        encoder.register_forward_hook(_copied)
     if kind == "MVAE":
-        vae = MVAE(MVAEConfig(latent_dim=LATENT, **common), *networks(network, 0))
+        vae = MVAE(MVAEConfig(latent_dim=LATENT, **common), encoders, decoders)
     else:
-        half = LATENT // 2
         config = CMVAEConfig(
             latent_dim=half, modalities_specific_dim=half, number_of_clusters=clusters, **common
         )
-        vae = CMVAE(config, *networks(network, half))
+        vae = CMVAE(config, encoders, decoders)
     with tempfile.TemporaryDirectory() as folder:
         options = BaseTrainerConfig(
             output_dir=folder, per_device_train_batch_size=BATCH, learning_rate=1e-3
@@ -109,6 +112,11 @@ def _trained(network: Any, kind: str, train: Data, clusters: int, epochs: int) -
         for epoch in range(1, epochs + 1):
             trainer.train_step(epoch=epoch)
     return vae.eval()
+
+
+def _copied(_: Any, __: Any, output: Any) -> Any:
+    """Outputs that may be changed in place, as MVAE does where a modality is missing."""
+    return type(output)(**{name: value.clone() for name, value in output.items()})
 
 
 @torch.no_grad()
@@ -122,7 +130,8 @@ def _clusters(vae: Any, kind: str, data: Data, count: int, seed: int) -> np.ndar
         return torch.stack(told).sum(0).argmax(0).numpy()
     from sklearn.mixture import GaussianMixture
 
-    means = vae.encode(_inputs(data), return_mean=True).z.reshape(data.size, -1).numpy()
+    # Its own `encode` refuses samples that lack a modality.
+    means = vae.compute_mu_log_var_subset(_inputs(data), list(data.names))[0].numpy()
     return GaussianMixture(count, n_init=5, random_state=seed).fit_predict(means)
 
 
