@@ -29,6 +29,7 @@ from torch import Tensor
 
 import pima_physics as pima
 from pima_physics.dataset import Data
+from pima_physics.knowledge import Knowledge
 from pima_physics.results_fields import observed_in_units
 from pima_physics.training import prepare_fit
 from pima_physics.truth import Truth
@@ -57,8 +58,10 @@ def peer(
             raise ImportError("MultiVae", name="multivae")
         names, outcomes = nodes_of(truth)
         parts = dict(modalities(name, "neural"))
-        sizes = dict(zip(names, outcomes, strict=True))
-        model = pima.PIMA(modalities=parts, dag=pima.DAG(**sizes), latent_dim=LATENT)
+        dag = pima.DAG.from_knowledge(
+            dict(zip(names, outcomes, strict=True)), Knowledge(tuple(names))
+        )
+        model = pima.PIMA(modalities=parts, dag=dag, latent_dim=LATENT)
         prepared = prepare_fit(model, data, seed=seed)
         network = model.build(prepared.infos, seed=seed)
         with torch.random.fork_rng(devices=[]):
