@@ -12,27 +12,26 @@ from numpy.typing import NDArray
 
 from pima_physics.dag import DAG
 from pima_physics.dataset import Data
-from pima_physics.evidence import (
-    Finding,
-    above_chance,
-    examine,
-    from_labels,
-    nothing_found,
-    predicted,
-)
+from pima_physics.evidence import Finding, above_chance, finding_of, from_labels
 from pima_physics.factorial import product_of
-from pima_physics.nodesets import Node, View, conditional_nats, given, judge, refine, seen_in
+from pima_physics.nodesets import (
+    Node,
+    conditional_nats,
+    given,
+    judge,
+    refine,
+    seen_in,
+)
 from pima_physics.representations import Representation
 from pima_physics.search import Found, find_sets
-from pima_physics.single import ENOUGH_TO_WHITEN, find_prototypes
+from pima_physics.sharing import nothing_shared, shared_nats
+from pima_physics.single_choice import find_single
 from pima_physics.structure import GraphPosterior, best_network, counts_by_target
 from pima_physics.structure_naming import naming_of
+from pima_physics.views import SEARCHED, View
 
 Array = NDArray[np.float64]
 
-# Samples that sets of nodes are searched in; all samples are then assigned.
-SEARCHED = 3000
-FEWEST = 8
 # Turns in which nodes settle in the views that show them best.
 SETTLINGS = 2
 
@@ -100,7 +99,7 @@ def discover(
         Node -> outcome per sample, -1 = unknown.
     intervened : Tensor of bool, shape (sample, node), optional
     data : Data, optional
-        The samples themselves: a single node is also sought as groups around prototypes.
+        The samples themselves: what the modalities have in common, and a single node's groups.
 
     Returns
     -------
@@ -117,12 +116,17 @@ def discover(
     }
     free = [i for i, node in enumerate(dag.nodes) if node not in known]
     wanted = [dag.outcomes[i] for i in free]
-    sets = find_nodes(representations, wanted, [f.probability for f in findings.values()], rng=rng)
-    chosen = _in_slots(sets[0], wanted) if sets else [None] * len(free)
-    for i, node in zip(free, chosen, strict=True):
-        findings[i] = _finding(node, representations, dag.outcomes[i], rng)
-    if len(free) == 1 and data is not None:
-        findings[free[0]] = _clearer(findings[free[0]], data, wanted[0], seed)
+    sets: list[Found] = []
+    if len(dag.nodes) == len(free) == 1 and data is not None:
+        findings[0] = find_single(representations, data, wanted[0], seed=seed)
+    else:
+        given_ones = [f.probability for f in findings.values()]
+        sets = find_nodes(representations, wanted, given_ones, rng=rng)
+        chosen = _in_slots(sets[0], wanted) if sets else [None] * len(free)
+        for i, c in zip(free, chosen, strict=True):
+            findings[i] = _finding(c, representations, dag.outcomes[i], rng)
+    if data is not None:
+        findings = _with_shared(findings, free, representations, data, seed)
     probability = [findings[i].probability for i in range(len(dag.nodes))]
     order = naming_of(probability, dag.knowledge, free, intervened)
     ordered = tuple(findings[i] for i in order)
@@ -153,8 +157,7 @@ def find_nodes(
         return []
     size = len(representations[0].values)
     part = np.sort(rng.permutation(size)[:SEARCHED])
-    usable = [_view(r, part) for r in representations]
-    views = [v for v in usable if v is not None]
+    views = [v for r in representations if (v := View.of_part(r, part)) is not None]
     fixed = [given(p[part]) for p in known]
     latent = [v for v in views if v.representation.name == "latent"]
     sets = find_sets(latent, wanted, rng=rng, known=fixed) if latent else []
@@ -218,17 +221,6 @@ def _shown(found: Found) -> list[Node]:
     return [n for n, c in each if above_chance(n, c)]
 
 
-def _view(representation: Representation, part: NDArray[np.int64]) -> View | None:
-    """A view of some of the samples; None where too few have it."""
-    chosen = replace(
-        representation,
-        values=representation.values[part],
-        present=representation.present[part],
-    )
-    few = chosen.present.sum() < FEWEST or not chosen.values.shape[1]
-    return None if few or not chosen.values[chosen.present].std() > 0.0 else View.of(chosen)
-
-
 def _in_slots(found: Found, wanted: Sequence[int]) -> list[_Chosen | None]:
     """Nodes at the places with as many outcomes, the clearest first."""
     free = [n for n in found.nodes if n.view is not None]
@@ -248,30 +240,29 @@ def _finding(
     outcomes: int,
     rng: np.random.Generator,
 ) -> Finding:
-    """The evidence of a node, and its outcomes for all samples."""
-    size = len(representations[0].values)
     if chosen is None:
-        return nothing_found(size, outcomes)
-    node = chosen.node
-    assert node.view is not None
-    finding = examine(node, chosen.conditional, rng, confirmed=chosen.confirmed)
-    name = node.view.representation.name
-    whole = next(r for r in representations if r.name == name)
-    probability = np.full((size, outcomes), 1.0 / outcomes)
-    white = node.view.whitening.apply(whole.values[whole.present])
-    probability[whole.present] = node.assign(white)
-    probability[~whole.present] = predicted(
-        representations, whole.present, probability.argmax(1), outcomes
-    )
-    return replace(finding, probability=probability)
+        return finding_of(None, 0.0, representations, outcomes, rng)
+    given_rest, sure = chosen.conditional, chosen.confirmed
+    return finding_of(chosen.node, given_rest, representations, outcomes, rng, confirmed=sure)
 
 
-def _clearer(found: Finding, data: Data, outcomes: int, seed: int) -> Finding:
-    """The groups around prototypes, where they are clearer or nothing else can be trusted."""
-    direct = find_prototypes(data, outcomes, seed=seed)
-    if direct is None:
-        return found
-    return direct if data.size < ENOUGH_TO_WHITEN or direct.evidence > found.evidence else found
+def _with_shared(
+    findings: Mapping[int, Finding],
+    free: Sequence[int],
+    representations: Sequence[Representation],
+    data: Data,
+    seed: int,
+) -> dict[int, Finding]:
+    """What a second modality knows of each node; no support where it knows of nothing at all."""
+    each = {
+        i: replace(f, shared=shared_nats(f.probability, representations, data.names))
+        if np.isnan(f.shared)
+        else f
+        for i, f in findings.items()
+    }
+    if nothing_shared([f.shared for f in each.values()], representations, data, seed=seed):
+        each |= {i: replace(each[i], supported=False) for i in free}
+    return each
 
 
 def _with_graph(

@@ -53,6 +53,8 @@ class Finding:
     confirmed : bool
         Whether the latent or fitted physical parameters show the groups, too. Principal
         components bend continuous features, and bends look like groups.
+    shared : float
+        Nats per sample that a second modality knows of the groups; NaN where this cannot be told.
     """
 
     representation: str
@@ -65,6 +67,7 @@ class Finding:
     supported: bool
     conditional: float = 0.0
     confirmed: bool = True
+    shared: float = float("nan")
 
 
 def examine(
@@ -95,6 +98,32 @@ def examine(
         conditional / samples,
         bool(confirmed),
     )
+
+
+def finding_of(
+    node: Node | None,
+    conditional: float,
+    representations: Sequence[Representation],
+    outcomes: int,
+    rng: np.random.Generator,
+    *,
+    confirmed: bool = True,
+) -> Finding:
+    """The evidence of a node, and its outcomes for all samples."""
+    size = len(representations[0].values)
+    if node is None:
+        return nothing_found(size, outcomes)
+    assert node.view is not None
+    finding = examine(node, conditional, rng, confirmed=confirmed)
+    name = node.view.representation.name
+    whole = next(r for r in representations if r.name == name)
+    probability = np.full((size, outcomes), 1.0 / outcomes)
+    white = node.view.whitening.apply(whole.values[whole.present])
+    probability[whole.present] = node.assign(white)
+    probability[~whole.present] = predicted(
+        representations, whole.present, probability.argmax(1), outcomes
+    )
+    return replace(finding, probability=probability)
 
 
 def above_chance(node: Node, conditional: float) -> bool:

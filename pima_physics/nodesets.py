@@ -24,8 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pima_physics.modes import BINS, Mixture1D, fit_mixture, histograms, multimodality
-from pima_physics.pursuit import Whitening, blind_axes, cuts_of, whiten
-from pima_physics.representations import Representation
+from pima_physics.pursuit import blind_axes, cuts_of
+from pima_physics.views import View
 
 Array = NDArray[np.float64]
 
@@ -38,34 +38,6 @@ RAREST = 0.02
 SAME_PARTITION = 0.8
 # Orders of up to three nodes are all tried, of more nodes this many.
 ORDERS = 6
-
-
-@dataclass(frozen=True)
-class View:
-    """A whitened representation.
-
-    Attributes
-    ----------
-    representation : Representation
-    whitening : Whitening
-    white : array, shape (present sample, axis)
-    """
-
-    representation: Representation
-    whitening: Whitening
-    white: Array
-
-    @staticmethod
-    def of(representation: Representation) -> View:
-        """Whiten the samples that are present."""
-        values = representation.values[representation.present]
-        whitening = whiten(values)
-        return View(representation, whitening, whitening.apply(values))
-
-    @property
-    def present(self) -> NDArray[np.bool_]:
-        """Samples that have this view."""
-        return self.representation.present
 
 
 @dataclass(frozen=True)

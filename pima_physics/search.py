@@ -13,7 +13,6 @@ from pima_physics.nodesets import (
     RAREST,
     Judgement,
     Node,
-    View,
     agreement,
     along,
     columns_of,
@@ -23,6 +22,7 @@ from pima_physics.nodesets import (
     refine,
 )
 from pima_physics.pursuit import evidence_along, pursue, starting_directions, whiten
+from pima_physics.views import View
 
 Array = NDArray[np.float64]
 

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pima_physics.evidence import BOOTSTRAPS, NULL_DRAWS, STABLE, Finding, predicted
+from pima_physics.evidence import BOOTSTRAPS, STABLE, Finding, null_evidence, predicted
 from pima_physics.nodesets import agreement
-from pima_physics.prototypes import Block, partition_evidence
 from pima_physics.representations import Representation
+from pima_physics.single_evidence import RIDGE, evidence_between
 
 if TYPE_CHECKING:
     from sklearn.mixture import GaussianMixture
@@ -27,9 +27,6 @@ Labels = NDArray[np.int64]
 # Samples that mixtures are fitted to; all samples are then assigned.
 FITTED = 3000
 TYPES = ("tied", "diag", "full")
-RIDGE = 1e-3
-# Evidence of chance, in nats over all samples, hardly depends on how many there are.
-NULL_SAMPLES = 300
 FEW_STEPS, MANY_STEPS = 25, 300
 # Views that fewer samples have are left out: their gaps would be groups.
 COMPLETE = 0.9
@@ -62,8 +59,8 @@ def find_mixture(
     *,
     seed: int,
     others: Sequence[Labels] = (),
-) -> Finding | None:
-    """Groups of a Gaussian mixture of all views, and how sure they are.
+) -> tuple[Finding, float] | None:
+    """Groups of a Gaussian mixture of all views, how sure they are, and their contrast.
 
     Parameters
     ----------
@@ -72,7 +69,7 @@ def find_mixture(
 
     Returns
     -------
-    Finding or None
+    Finding and float, or None
         None where the samples do not fill the groups.
     """
     stack = stack_of(representations)
@@ -85,23 +82,25 @@ def find_mixture(
     own = mixture.predict_proba(x)
     label = own.argmax(1)
     rng = np.random.default_rng(seed)
-    nats, apart = _evidence(x, label, outcomes)
-    null = np.array([_null_nats(x, outcomes, rng) for _ in range(NULL_DRAWS)])
+    between = evidence_between(x, label, outcomes)
+    # As many directions can be tried as by the search along directions.
+    null = np.array(null_evidence(x.shape[1], outcomes))
     threshold, size = float(np.quantile(null, 0.95)), len(present)
     stability = _stability(x, mixture, own, rng)
     probability = np.empty((size, outcomes))
     probability[present] = own
     probability[~present] = predicted(representations, present, _all(label, present), outcomes)
-    return Finding(
+    finding = Finding(
         representation="mixture of " + " and ".join(stack.names),
         probability=probability,
-        separation=apart,
-        evidence=nats / size,
+        separation=between.apart,
+        evidence=between.nats / size,
         null=threshold / size,
-        p_value=(1 + int((null >= nats).sum())) / (1 + NULL_DRAWS),
+        p_value=(1 + int((null >= between.nats).sum())) / (1 + len(null)),
         stability=stability,
-        supported=bool(nats > threshold and stability > STABLE),
+        supported=bool(between.nats > threshold and stability > STABLE),
     )
+    return finding, between.contrast
 
 
 def _all(label: Labels, present: NDArray[np.bool_]) -> Labels:
@@ -109,33 +108,6 @@ def _all(label: Labels, present: NDArray[np.bool_]) -> Labels:
     found = np.full(len(present), -1)
     found[present] = label
     return found
-
-
-def _evidence(x: Array, label: Labels, groups: int) -> tuple[float, float]:
-    """Nats over all samples for modes between groups, and their smallest Mahalanobis distance.
-
-    Samples are whitened by the pooled covariance of the groups, where the difference of two means
-    is Fisher's discriminant.
-    """
-    if np.bincount(label, minlength=groups).min() < 2:
-        return 0.0, 0.0
-    means = np.stack([x[label == k].mean(0) for k in range(groups)])
-    inside = x - means[label]
-    pooled = inside.T @ inside / len(x) + RIDGE * np.eye(x.shape[1])
-    root = np.linalg.cholesky(np.linalg.inv(pooled))
-    white, centres = x @ root, means @ root
-    distance = np.linalg.norm(centres[:, None] - centres[None], axis=2)
-    nats = partition_evidence([Block(white, np.ones_like(white))], label) * len(x)
-    return nats, float(distance[np.triu_indices(groups, 1)].min())
-
-
-def _null_nats(x: Array, groups: int, rng: np.random.Generator) -> float:
-    """Evidence that the same search finds in Gaussian data with the same covariance."""
-    size = min(NULL_SAMPLES, len(x))
-    covariance = np.atleast_2d(np.cov(x, rowvar=False))
-    fake = rng.multivariate_normal(np.zeros(x.shape[1]), covariance, size=size)
-    mixture = fit_stack(fake, groups, seed=int(rng.integers(2**31)))
-    return 0.0 if mixture is None else _evidence(fake, mixture.predict(fake), groups)[0]
 
 
 def _stability(x: Array, mixture: GaussianMixture, own: Array, rng: np.random.Generator) -> float:

@@ -11,10 +11,11 @@ import pima_physics as pima
 from pima_physics.discovery import discover, find_nodes
 from pima_physics.evidence import above_chance, from_labels, predicted
 from pima_physics.modes import histograms, multimodality
-from pima_physics.nodesets import View, agreement, along, conditional_nats, given, judge
+from pima_physics.nodesets import agreement, along, conditional_nats, given, judge
 from pima_physics.pursuit import blind_axes, pursue, starting_directions, whiten
 from pima_physics.representations import Representation
 from pima_physics.search import find_sets
+from pima_physics.views import View
 
 SAMPLES = 1500
 # Probability of the second outcome given the first node's: a fork 0 -> 1, 0 -> 2.

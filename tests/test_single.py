@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from pima_physics.representations import Representation
+from pima_physics.single_evidence import evidence_between
 from pima_physics.single_mixture import find_mixture, fit_stack, stack_of
 
 
@@ -30,7 +31,9 @@ def sheets(samples: int = 300) -> tuple[list[Representation], np.ndarray]:
 def test_groups_that_only_two_modalities_together_tell_apart() -> None:
     seen, outcome = sheets()
     found = find_mixture(seen, 2, seed=0)
-    assert found is not None and found.supported
+    assert found is not None
+    found = found[0]
+    assert found.supported
     same = (found.probability.argmax(1) == outcome).mean()
     assert max(same, 1.0 - same) > 0.98
     assert found.evidence > found.null
@@ -39,7 +42,16 @@ def test_groups_that_only_two_modalities_together_tell_apart() -> None:
 def test_a_gaussian_cloud_supports_no_groups() -> None:
     x = np.random.default_rng(1).normal(size=(300, 3))
     found = find_mixture(views(x), 3, seed=0)
-    assert found is not None and not found.supported
+    assert found is not None and not found[0].supported
+
+
+@pytest.mark.parametrize("groups", [2, 3, 5])
+def test_no_cuts_of_a_gaussian_cloud_are_evidence(groups: int) -> None:
+    for seed in range(5):
+        x = np.random.default_rng(seed).normal(size=(600, 4))
+        mixture = fit_stack(x, groups, seed=0)
+        assert mixture is not None
+        assert evidence_between(x, mixture.predict(x), groups).nats < 4.0
 
 
 def test_parameters_of_a_law_stand_in_for_the_components_of_its_modality() -> None:
