@@ -167,13 +167,22 @@ class Network(nn.Module):
     def evidence(self, batch: Data, present: Tensor) -> tuple[Tensor, Tensor]:
         r"""What the modalities present say of z beside the mixture, as a Gaussian likelihood.
 
+        Samples of which a part is present are read by the readers, where there are any.
+
         Returns
         -------
         precision, shift : Tensor, shape (batch, latent)
             :math:`P = \sum_m a_m s_m^{-2}` and :math:`P m = \sum_m a_m s_m^{-2} \mu_m`.
         """
-        encoders = self.encoders if self.readers is None else self.readers.encoders
-        mean, log_variance = self._ask(encoders, batch)
+        whole = present.all(0)[:, None]
+        if self.readers is None or bool(whole.all()):
+            mean, log_variance = self.experts(batch)
+        else:
+            mean, log_variance = self._ask(self.readers.encoders, batch)
+            if bool(whole.any()):
+                own = self.experts(batch)
+                mean = torch.where(whole, own[0], mean)
+                log_variance = torch.where(whole, own[1], log_variance)
         weight = present[..., None] * (-log_variance).exp()
         return weight.sum(0), (weight * mean).sum(0)
 

@@ -18,6 +18,7 @@ likelihood of what the *whole* sample says of z, given a random part of it:
 
 Only samples with more than one modality teach it: where one is all there is, "the whole sample"
 would be the same modality again, and its posterior, which the bound makes too narrow, the target.
+Samples that show every modality keep the experts of the bound.
 
 Reference: M. Wu, N. Goodman, "Multimodal generative models for compositional representation
 learning", arXiv:1912.05075 (why a product of experts has to be trained on parts).
@@ -37,8 +38,6 @@ from pima_physics.fusion import hide_entries, hide_modalities
 from pima_physics.inference import component_evidence
 from pima_physics.model import Network
 
-# Share of the samples that are shown whole: predictions from all modalities use readers too.
-WHOLE = 0.3
 # Samples with several modalities below which there is nothing to learn from.
 FEWEST = 20
 # Samples of each of which a part is judged after every epoch.
@@ -67,7 +66,7 @@ def teach(network: Network, train: Data, validation: Data, lesson: Lesson) -> No
     The epoch that is best on validation samples is kept. Every process of several does the same.
     """
     train, validation = teaching(network, train), teaching(network, validation)
-    if not network.sees_parts or train.size < FEWEST:
+    if len(network.names) < 2 or train.size < FEWEST:
         return
     judged = train if validation.size < FEWEST else validation
     judged = judged.take(slice(0, MOST_JUDGED))
@@ -95,9 +94,8 @@ def teach(network: Network, train: Data, validation: Data, lesson: Lesson) -> No
 
 
 def teaching(network: Network, data: Data) -> Data:
-    """The samples that show more than one modality (of a single one: those that have it)."""
-    shown = network.present(data).sum(0) >= min(2, len(network.names))
-    return data.take(shown.nonzero()[:, 0])
+    """The samples that show more than one modality."""
+    return data.take((network.present(data).sum(0) > 1).nonzero()[:, 0])
 
 
 def surprise(network: Network, batch: Data, generator: torch.Generator) -> Tensor:
@@ -118,19 +116,14 @@ def surprise(network: Network, batch: Data, generator: torch.Generator) -> Tenso
 
 
 def hidden_part(network: Network, batch: Data, generator: torch.Generator) -> tuple[Data, Tensor]:
-    """A random part of most samples, with random gaps where data have gaps; some whole."""
-    device = network.outcomes.device
-    whole = torch.rand(batch.size, generator=generator, device=device) < WHOLE
-    cut = {}
-    for name, modality in batch.modalities.items():
-        if network.infos[name].has_missing:
-            keep = whole.reshape(-1, *([1] * (modality.mask.dim() - 1)))
-            cut[name] = modality.hide(
-                modality.mask & (keep | hide_entries(modality.mask, generator))
-            )
+    """A random part of every sample's modalities, with random gaps where data have gaps."""
+    cut = {
+        name: modality.hide(hide_entries(modality.mask, generator))
+        for name, modality in batch.modalities.items()
+        if network.infos[name].has_missing
+    }
     part = replace(batch, modalities=batch.modalities | cut)
-    present = network.present(part)
-    return part, torch.where(whole, present, hide_modalities(present, generator))
+    return part, hide_modalities(network.present(part), generator)
 
 
 @torch.no_grad()
