@@ -44,6 +44,7 @@ _HOME = {
     "fit": "pima_physics.training",
     "load": "pima_physics.results",
     "open_dataset": "pima_physics.dataset",
+    "propose_nodes": "pima_physics.training_proposal",
 }
 _SUBPACKAGES = ("datasets", "simulators", "validation")
 

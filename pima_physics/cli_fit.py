@@ -20,6 +20,7 @@ from pima_physics.atomic import write_text
 from pima_physics.cli_common import CrashError, say
 from pima_physics.cli_plan import Plan, code_text, make_plan
 from pima_physics.cli_progress import display
+from pima_physics.cli_proposal import proposed
 from pima_physics.cli_resume import (
     already_finished,
     can_resume,
@@ -28,6 +29,7 @@ from pima_physics.cli_resume import (
 )
 from pima_physics.config import Experiment
 from pima_physics.config_yaml import dump_mapping
+from pima_physics.distributed import from_first
 from pima_physics.errors import PimaError
 from pima_physics.runfolder import RunFolder
 
@@ -55,6 +57,11 @@ def run_fit(
     options = experiment.fit_options(training.fit)
     run = RunFolder(folder)
     run.check_usable()
+    proposal = None
+    if experiment.automatic:
+        with run.locked(), _logged(run):
+            experiment, proposal = from_first(lambda: proposed(plan, run))
+        plan = make_plan(experiment)
     if resume and not overwrite:
         before = already_finished(plan, run)
         if before is not None:
@@ -80,6 +87,8 @@ def run_fit(
                     resume=resume,
                     **options,
                 )
+            if proposal is not None:
+                result = result.with_group("proposal", proposal.to_dataset())
             _save(result, run, experiment)
         checkpoint.clear(run)
         logging.getLogger("pima_physics").info("finished in %.0f s", time.monotonic() - started)

@@ -21,6 +21,7 @@ from pima_physics.errors import InputError, Problems, SolveError
 from pima_physics.modality import Physics
 from pima_physics.refine_identifiability import alike
 from pima_physics.timelimit import ended_by_limit
+from pima_physics.training_proposal import UNKNOWN
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -55,7 +56,7 @@ def make_plan(experiment: Experiment) -> Plan:
     except InputError as error:
         problems.add(error)
     try:
-        model = experiment.to_model()
+        model = _with_some_nodes(experiment).to_model()
     except InputError as error:
         problems.add(error)
     try:
@@ -105,6 +106,11 @@ def _first_runs(model: PIMA, prepared: training.Prepared) -> None:
                 except InputError as error:
                     code = code_text({name: modality})
                     raise InputError(f"{error}\n  {code}" if code else str(error)) from None
+
+
+def _with_some_nodes(experiment: Experiment) -> Experiment:
+    """The experiment itself, or with stand-ins for nodes that the data are still to show."""
+    return experiment.with_nodes(UNKNOWN) if experiment.automatic else experiment
 
 
 def _size_problems(experiment: Experiment, dataset: xr.Dataset) -> Iterator[InputError]:
@@ -227,6 +233,8 @@ def parameter_cells(parameter: Parameter) -> list[str]:
 
 
 def _node_text(experiment: Experiment) -> str:
+    if experiment.automatic:
+        return "nodes: auto; as many as the data show, found before the fit"
     nodes = [f"{name} ({outcomes} outcomes)" for name, outcomes in experiment.nodes.items()]
     return f"nodes: {', '.join(nodes)}; {experiment.components} joint outcomes"
 

@@ -7,7 +7,7 @@ import inspect
 import math
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -99,6 +99,15 @@ class Experiment:
         return {} if isinstance(self.file.nodes, str) else dict(self.file.nodes)
 
     @property
+    def automatic(self) -> bool:
+        """Whether the nodes are to be proposed from the data."""
+        return isinstance(self.file.nodes, str)
+
+    def with_nodes(self, nodes: Mapping[str, int]) -> Experiment:
+        """Return the same experiment with these nodes, names and outcomes."""
+        return replace(self, file=self.file.model_copy(update={"nodes": dict(nodes)}))
+
+    @property
     def components(self) -> int | None:
         """Number of joint outcomes K, where the nodes are given."""
         return math.prod(self.nodes.values()) if self.nodes else None
@@ -183,9 +192,9 @@ class Experiment:
 
         if not self.nodes:
             raise ConfigError(
-                "nodes: auto is not available in this version",
+                "nodes: auto has no nodes before the data are looked at",
                 expected="the number of outcomes of each node",
-                fix="write nodes: {NAME: OUTCOMES}, such as nodes: {state: 2}",
+                fix="with_nodes(propose_nodes(...).nodes), or pima-physics fit, which does it",
             )
         dag = DAG.from_knowledge(self.nodes, self.knowledge())
         return PIMA(modalities=self.modalities, dag=dag, latent_dim=self.file.latent.dim)

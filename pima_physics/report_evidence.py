@@ -174,6 +174,8 @@ def discovery_section(tree: xr.DataTree) -> Section:
         ("evidence", "Evidence (nats per sample)", number),
         ("separation", "Separation (std)", number),
         ("stability", "Stability", probability),
+        ("shared", "Known to a second modality (nats per sample)", number),
+        ("confirmed", "Confirmed", lambda v: "yes" if v else "no"),
         ("representation", "Found in", lambda v: short(view.readable(v))),
     ):
         if name in group.data_vars and group[name].dims == ("node",):
@@ -183,7 +185,9 @@ def discovery_section(tree: xr.DataTree) -> Section:
         "Evidence is how much better two or more groups describe the samples than one group, "
         "beyond what chance would give. Separation is the distance between the groups in "
         "standard deviations. Stability is how often the same grouping returns when samples "
-        "are redrawn. A feature without support may still be useful, but do not interpret it."
+        "are redrawn. Confirmed: the latent or fitted parameters show the groups, too, not only "
+        "principal components, whose bends look like groups. A feature that no second modality "
+        "knows of is one of a single modality. A feature without support may still be useful, but do not interpret it."
     )
     table = Table("Evidence for each feature", columns, [list(r) for r in zip(*texts, strict=True)])
     return Section("evidence", title, [Paragraph(lead), table])

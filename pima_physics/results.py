@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +72,12 @@ class FitResult(ResultsView):
             self.tree,
             self.sample_dim,
         )
+
+    def with_group(self, name: str, group: xr.Dataset) -> FitResult:
+        """The same result with one more group in its tree."""
+        tree = self.tree.copy()
+        tree[name] = xr.DataTree(group)
+        return replace(self, tree=tree)
 
     def report(self, path: str | Path, experiment: Mapping[str, Any] | None = None) -> Path:
         """Write the report, one self-contained HTML file, and return its path."""

@@ -108,6 +108,7 @@ def _features(tree: xr.DataTree) -> Iterator[str]:
                 ("null", "null", ""),
                 ("separation", "separation", " std"),
                 ("stability", "stability", ""),
+                ("shared", "known to a second modality", " nats/sample"),
             )
             if name in row
         ]

@@ -75,6 +75,11 @@ class RunFolder:
         return self.path / "log.txt"
 
     @property
+    def proposal(self) -> Path:
+        """Nodes proposed by ``nodes: auto``, and what they depend on."""
+        return self.path / "proposal.json"
+
+    @property
     def validation(self) -> Path:
         """Comparison with known factors."""
         return self.path / "validation.json"

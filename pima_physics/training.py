@@ -6,7 +6,6 @@ import contextlib
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 
 import torch
 import xarray as xr
@@ -231,7 +230,7 @@ def fit(
                     "alarms": best.alarms,
                 },
             )
-        return result if found.group is None else _with_replicas(result, found.group)
+        return result if found.group is None else result.with_group("replicas", found.group)
 
 
 def _read_parts(network: Network, job: Job) -> None:
@@ -248,12 +247,6 @@ def _read_parts(network: Network, job: Job) -> None:
         Lesson(min(job.epochs, READING), min(job.options.batch_size, FEW), rate, job.seed),
     )
     widen(network, validation)
-
-
-def _with_replicas(result: FitResult, group: xr.Dataset) -> FitResult:
-    tree = result.tree.copy()
-    tree["replicas"] = xr.DataTree(group)
-    return replace(result, tree=tree)
 
 
 def _check_options(

@@ -69,6 +69,7 @@ LEVELS: dict[str, float] = {
     "sharing": 6.42,
     "single": 6.45,
     "discovery": 6.5,
+    "proposal": 6.6,
     "plots": 6.8,
     "posterior_checks": 6.85,
     "readers": 6.5,

@@ -1,0 +1,89 @@
+"""The number of nodes and outcomes that data show, before a model is fitted to them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+import xarray as xr
+
+from pima_physics.calibrate import calibrate
+from pima_physics.checkpoint import Keeper, Stop
+from pima_physics.dag import DAG
+from pima_physics.modality import Modality
+from pima_physics.model import PIMA
+from pima_physics.proposal import Proposal, propose
+from pima_physics.representations import representations
+from pima_physics.schedule import Phases, warm_up
+from pima_physics.schedule_epoch import Start, Task
+from pima_physics.stream import known_part
+from pima_physics.trainer_failures import lowest_bound
+from pima_physics.trainer_loop import Options, Progress, start
+from pima_physics.training import prepare_fit, resolve_device
+
+# Stands in for the nodes while the latent is trained with a unit prior.
+UNKNOWN = {"feature": 2}
+
+
+def propose_nodes(
+    modalities: Mapping[str, Modality],
+    data: xr.Dataset,
+    *,
+    latent_dim: int = 8,
+    seed: int = 0,
+    epochs: int = 200,
+    batch_size: int = 128,
+    learning_rate: float = 3e-3,
+    device: str = "auto",
+    validation: float = 0.1,
+    test: float = 0.1,
+    sample_dim: str = "sample",
+    dtype: str = "float32",
+    progress: Progress | None = None,
+    stop: Stop | None = None,
+) -> Proposal:
+    """Find how many categorical nodes with how many outcomes the data show.
+
+    The latent is trained as in the warm-up of a fit with as many ``epochs``; then nodes are sought
+    in it, in the modalities, and in parameters of the laws.
+
+    Parameters
+    ----------
+    modalities : mapping of Modality
+        As for :class:`pima_physics.PIMA`.
+    data : xarray.Dataset
+    latent_dim, seed, epochs, batch_size, learning_rate, device, validation, test, sample_dim, dtype
+        As for :func:`pima_physics.fit`.
+
+    Returns
+    -------
+    Proposal
+        ``DAG(**proposal.nodes)`` is the DAG to fit, where there is one.
+
+    Raises
+    ------
+    InputError
+        Data, modalities or options do not fit together.
+    """
+    model = PIMA(modalities=dict(modalities), dag=DAG(**UNKNOWN), latent_dim=latent_dim)
+    prepared = prepare_fit(
+        model,
+        data,
+        seed=seed,
+        validation=validation,
+        test=test,
+        sample_dim=sample_dim,
+        dtype=dtype,
+    )
+    where = resolve_device(device)
+    network = model.build(prepared.infos, seed=seed).to(where, getattr(torch, dtype))
+    train, held_out = prepared.train.to(where), prepared.validation.to(where)
+    size = min(batch_size, max(8, -(-len(prepared.parts.train) // 8)))
+    now = Start(start(network, Options(size, learning_rate), seed=seed, epochs=epochs))
+    now.loop.floor = lowest_bound(network, train)
+    known = known_part(train, network, seed=seed)
+    task = Task(train, held_out, progress, 1, Keeper(None, stop))
+    fits = calibrate(network, known.data, seed=seed)
+    warm_up(now, Phases.of(epochs), task, known.fits(fits))
+    views = representations(network, known.data, fits)
+    return propose(views, known.data, seed=seed)

@@ -1,0 +1,112 @@
+"""How many nodes the data show: proposed with evidence, kept in the run folder, or refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from pima_physics.cli import app
+from pima_physics.datasets import continuous_control
+from pima_physics.proposal import _joined, propose
+from pima_physics.representations import Representation
+from pima_physics.results import load
+
+
+def latent(values: np.ndarray) -> list[Representation]:
+    return [Representation("latent", "latent", values, np.ones(len(values), dtype=bool))]
+
+
+def grouped(*labels: np.ndarray, seed: int = 0) -> np.ndarray:
+    """Each label along its own axis, five standard deviations apart, and two axes of noise."""
+    rng = np.random.default_rng(seed)
+    noise = rng.normal(size=(len(labels[0]), len(labels) + 2))
+    noise[:, : len(labels)] += 5.0 * np.stack(labels, 1)
+    return noise @ np.linalg.qr(rng.normal(size=(noise.shape[1],) * 2))[0]
+
+
+def test_as_many_nodes_as_there_are(seed: int = 0) -> None:
+    rng = np.random.default_rng(seed)
+    first = rng.integers(0, 2, 1000)
+    second = np.where(rng.random(1000) < 0.8, first, 1 - first)
+    found = propose(latent(grouped(first, second, seed=seed)), seed=seed)
+    assert found.outcomes == (2, 2)
+    assert found.nodes == {"feature_1": 2, "feature_2": 2}
+    assert [t.outcomes for t in found.curve][:3] == [(2,), (2, 2), (2, 2, 2)]
+
+
+def test_three_outcomes_in_a_row_are_one_node() -> None:
+    label = np.random.default_rng(3).integers(0, 3, 1000)
+    assert propose(latent(grouped(label)), seed=0).outcomes == (3,)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_cloud_has_no_node(seed: int) -> None:
+    values = np.random.default_rng(seed).normal(size=(600, 4)) ** 3  # heavy tails are no groups
+    found = propose(latent(values), seed=seed)
+    assert found.outcomes == () and "no groups" in found.reason
+
+
+def test_cuts_of_one_variable_are_put_together_and_features_of_their_own_are_not() -> None:
+    label = np.repeat([0, 1, 2], 100)
+    joined = _joined(np.minimum(label, 1), np.maximum(label, 1) - 1)
+    assert joined is not None and (joined == label).all()
+    assert _joined(np.tile([0, 0, 1, 1], 50), np.tile([0, 1, 0, 1], 50)) is None
+
+
+def test_nothing_to_find_is_an_error_that_keeps_what_was_tried(tmp_path: Path) -> None:
+    data, _ = continuous_control(250, seed=0, image_size=10, points=16)
+    data.to_netcdf(tmp_path / "data.nc")
+    experiment = {
+        "data": "data.nc",
+        "modalities": {
+            "image": {"variable": "image", "decoder": {"neural": "mlp"}},
+            "signal": {"variable": "signal", "decoder": {"neural": "mlp"}},
+        },
+        "nodes": "auto",
+        "training": {"epochs": 6, "device": "cpu"},
+    }
+    (tmp_path / "e.yaml").write_text(yaml.safe_dump(experiment), "utf-8")
+    run = str(tmp_path / "run")
+    checked = CliRunner().invoke(app, ["check", str(tmp_path / "e.yaml")])
+    assert checked.exit_code == 0 and "nodes: auto" in checked.output
+    found = CliRunner().invoke(app, ["fit", str(tmp_path / "e.yaml"), "--output", run])
+    assert found.exit_code == 2, found.output
+    assert "nodes: auto found no feature" in found.output
+    kept = json.loads((tmp_path / "run" / "proposal.json").read_text("utf-8"))
+    assert kept["outcomes"] == [] and kept["tried"][0]["outcomes"] == [2]
+    assert not (tmp_path / "run" / "results.nc").exists()
+
+
+def test_proposed_nodes_are_fitted_and_kept(tmp_path: Path) -> None:
+    import xarray as xr
+
+    rng = np.random.default_rng(0)
+    label = rng.integers(0, 2, 240)
+    two = [label[:, None] * 4.0 + rng.normal(size=(240, 3)) for _ in range(2)]
+    data = xr.Dataset({f"m{i}": (("sample", "x"), v, {"units": "mm"}) for i, v in enumerate(two)})
+    data.to_netcdf(tmp_path / "data.nc")
+    experiment = {
+        "data": "data.nc",
+        "modalities": {
+            f"m{i}": {"variable": f"m{i}", "decoder": {"neural": "mlp"}} for i in range(2)
+        },
+        "latent": {"dim": 2},
+        "nodes": "auto",
+        "training": {"epochs": 10, "device": "cpu"},
+    }
+    (tmp_path / "e.yaml").write_text(yaml.safe_dump(experiment), "utf-8")
+    run = tmp_path / "run"
+    found = CliRunner().invoke(app, ["fit", str(tmp_path / "e.yaml"), "--output", str(run)])
+    assert found.exit_code == 0, found.output
+    result = load(run).to_datatree()
+    assert str(result["proposal"]["outcomes"].values[0]) == "2"
+    assert yaml.safe_load((run / "experiment.yaml").read_text("utf-8"))["nodes"] == {"feature_1": 2}
+    again = CliRunner().invoke(
+        app, ["fit", str(tmp_path / "e.yaml"), "--output", str(run), "--resume"]
+    )
+    assert again.exit_code == 0 and "nothing is left to do" in again.output
