@@ -187,7 +187,8 @@ def discovery_section(tree: xr.DataTree) -> Section:
         "standard deviations. Stability is how often the same grouping returns when samples "
         "are redrawn. Confirmed: the latent or fitted parameters show the groups, too, not only "
         "principal components, whose bends look like groups. A feature that no second modality "
-        "knows of is one of a single modality. A feature without support may still be useful, but do not interpret it."
+        "knows of is one of a single modality. A feature without support may still be useful, but "
+        "do not interpret it."
     )
     table = Table("Evidence for each feature", columns, [list(r) for r in zip(*texts, strict=True)])
     return Section("evidence", title, [Paragraph(lead), table])
