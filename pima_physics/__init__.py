@@ -69,6 +69,7 @@ __all__ = [
     "fit",
     "load",
     "open_dataset",
+    "propose_nodes",
     "simulators",
     "validation",
 ]

@@ -10,6 +10,7 @@ import xarray as xr
 from pima_physics.calibrate import calibrate
 from pima_physics.checkpoint import Keeper, Stop
 from pima_physics.dag import DAG
+from pima_physics.knowledge import Knowledge
 from pima_physics.modality import Modality
 from pima_physics.model import PIMA
 from pima_physics.proposal import Proposal, propose
@@ -65,7 +66,8 @@ def propose_nodes(
     InputError
         Data, modalities or options do not fit together.
     """
-    model = PIMA(modalities=dict(modalities), dag=DAG(**UNKNOWN), latent_dim=latent_dim)
+    dag = DAG.from_knowledge(UNKNOWN, Knowledge(nodes=tuple(UNKNOWN)))
+    model = PIMA(modalities=dict(modalities), dag=dag, latent_dim=latent_dim)
     prepared = prepare_fit(
         model,
         data,
