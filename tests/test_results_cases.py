@@ -46,7 +46,7 @@ def discovery_of(dag: pima.DAG, samples: int, *, supported: bool = True) -> Disc
     plain: dict[str, Any] = {
         "representation": "latent", "separation": 3.0, "evidence": 0.4, "null": 0.1,
         "p_value": 0.05, "stability": 0.9, "supported": supported, "conditional": 0.3,
-        "confirmed": True,
+        "confirmed": True, "shared": 0.2,
     }  # fmt: skip
     findings = []
     for size in dag.outcomes:
