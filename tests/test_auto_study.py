@@ -72,7 +72,7 @@ def test_factors_are_hidden_from_the_fit(shared_data: Path) -> None:
 @pytest.mark.study
 def test_small_version_of_the_number_of_nodes(tmp_path: Path) -> None:
     chosen = numbers(1000, 20, tmp_path)
-    for only in ("continuous", "lattices"):
+    for only in ("permuted", "lattices"):
         conduct(chosen, options(tmp_path, only=only), say=lambda line: None)
     control, lattice = read_runs(tmp_path / "runs.jsonl")
     assert control.scores["right"] == 1 and not control.error
