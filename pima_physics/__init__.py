@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pima_physics.results import FitResult, load
     from pima_physics.simulator import ODE, ExternalSimulator, Simulator
     from pima_physics.training import fit
+    from pima_physics.training_proposal import propose_nodes
 
 __version__ = "0.1.0"
 
