@@ -12,11 +12,10 @@ from numpy.typing import NDArray
 
 from pima_physics.dag import DAG
 from pima_physics.dataset import Data
-from pima_physics.evidence import Finding, above_chance, finding_of, from_labels
+from pima_physics.evidence import Finding, above_chance, confirmed_by, finding_of, from_labels
 from pima_physics.factorial import product_of
 from pima_physics.nodesets import (
     Node,
-    conditional_nats,
     given,
     judge,
     refine,
@@ -182,7 +181,7 @@ def _clearest(found: Found, views: Sequence[View]) -> Found:
     A clearer node makes the others clearer, which are blind to it: they settle in turns, as long
     as the set gets better, in views without bends, which would draw them away.
     """
-    straight = [v for v in views if v.representation.kind != "components"]
+    straight = [v for v in views if v.representation.straight]
     nodes, score = list(found.nodes), judge(found.nodes).score
     for _ in range(SETTLINGS):
         settled = refine([_in_best_views(nodes, straight)], sweeps=4)[0]
@@ -190,13 +189,9 @@ def _clearest(found: Found, views: Sequence[View]) -> Found:
         if better <= score:
             break
         nodes, score = settled, better
-    confirmed = []
-    for j, node in enumerate(nodes):
-        if node.view is not None:
-            again = seen_in(straight, nodes, j)
-            rest = [n for i, n in enumerate(nodes) if i != j]
-            shown = again is not None and above_chance(again, conditional_nats(again, rest))
-            confirmed.append(shown)
+    confirmed = [
+        confirmed_by(straight, nodes, j) for j, n in enumerate(nodes) if n.view is not None
+    ]
     nodes = _in_best_views(nodes, views)
     return Found(tuple(nodes), judge(nodes), found.left, tuple(confirmed))
 

@@ -9,7 +9,14 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from pima_physics.nodesets import CHANCE_NATS, Node, agreement, along
+from pima_physics.nodesets import (
+    CHANCE_NATS,
+    Node,
+    agreement,
+    along,
+    conditional_nats,
+    seen_in,
+)
 from pima_physics.pursuit import (
     evidence_along,
     pursue,
@@ -18,6 +25,7 @@ from pima_physics.pursuit import (
     whiten,
 )
 from pima_physics.representations import Representation
+from pima_physics.views import View
 
 Array = NDArray[np.float64]
 
@@ -132,6 +140,13 @@ def above_chance(node: Node, conditional: float) -> bool:
     null = null_evidence(node.view.white.shape[1], node.outcomes)
     found = node.evidence * len(node.bins)
     return found > float(np.quantile(null, 0.95)) and conditional > CHANCE_NATS
+
+
+def confirmed_by(straight: Sequence[View], nodes: Sequence[Node], j: int) -> bool:
+    """Whether a view without bends shows a node of a set, beside the others, above chance."""
+    again = seen_in(straight, nodes, j)
+    rest = [n for i, n in enumerate(nodes) if i != j]
+    return again is not None and above_chance(again, conditional_nats(again, rest))
 
 
 @lru_cache(maxsize=64)

@@ -191,20 +191,11 @@ def _put_together(nodes: Sequence[Node]) -> tuple[int, ...]:
     """
     labels = [n.label for n in nodes]
     while True:
-        pair = next(
-            (
-                (i, j)
-                for j in range(len(labels))
-                for i in range(j)
-                if (code := _joined(labels[i], labels[j])) is not None
-            ),
-            None,
-        )
-        if pair is None:
+        pairs = ((i, j) for j in range(len(labels)) for i in range(j))
+        joined = ((pair, _joined(labels[pair[0]], labels[pair[1]])) for pair in pairs)
+        pair, code = next((found for found in joined if found[1] is not None), ((), None))
+        if code is None:
             return tuple(sorted((int(x.max()) + 1 for x in labels), reverse=True))
-        i, j = pair
-        code = _joined(labels[i], labels[j])
-        assert code is not None
         labels = [code, *(x for k, x in enumerate(labels) if k not in pair)]
 
 

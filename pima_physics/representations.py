@@ -41,6 +41,11 @@ class Representation:
     values: Array
     present: NDArray[np.bool_]
 
+    @property
+    def straight(self) -> bool:
+        """Whether it shows continuous features without bends, which look like groups."""
+        return self.kind in ("latent", "parameters")
+
 
 @torch.no_grad()
 def representations(

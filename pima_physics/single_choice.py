@@ -12,12 +12,12 @@ from pima_physics.dataset import Data
 from pima_physics.evidence import (
     STABLE,
     Finding,
-    above_chance,
+    confirmed_by,
     finding_of,
     nothing_found,
     null_evidence,
 )
-from pima_physics.nodesets import Node, conditional_nats, seen_in
+from pima_physics.nodesets import conditional_nats
 from pima_physics.representations import Representation
 from pima_physics.search import find_sets
 from pima_physics.sharing import shared_nats
@@ -78,21 +78,15 @@ def _along_directions(
     """The clearest node of every view."""
     part = np.sort(rng.permutation(len(representations[0].values))[:SEARCHED])
     views = [v for r in representations if (v := View.of_part(r, part)) is not None]
-    straight = [v for v in views if v.representation.kind in ("latent", "parameters")]
+    straight = [v for v in views if v.representation.straight]
     found = []
     for view in views:
         sets = find_sets([view], [outcomes], rng=rng)
         for node in sets[0].nodes if sets else ():
             nats = conditional_nats(node, ())
-            sure = _confirmed(node, straight)
+            sure = confirmed_by(straight, [node], 0)
             found.append(finding_of(node, nats, representations, outcomes, rng, confirmed=sure))
     return found
-
-
-def _confirmed(node: Node, straight: Sequence[View]) -> bool:
-    """Whether a view without bends shows the node, too."""
-    again = seen_in(straight, [node], 0)
-    return again is not None and above_chance(again, conditional_nats(again, ()))
 
 
 def _straight(
@@ -100,7 +94,7 @@ def _straight(
 ) -> bool:
     """Whether a view without bends has modes between groups found elsewhere."""
     for r in representations:
-        if r.kind in ("latent", "parameters") and r.values.shape[1] and r.present.any():
+        if r.straight and r.values.shape[1] and r.present.any():
             nats = evidence_between(r.values[r.present], label[r.present], outcomes).nats
             if nats > float(np.quantile(null_evidence(r.values.shape[1], outcomes), 0.95)):
                 return True

@@ -77,6 +77,11 @@ def prepare_fit(
     return Prepared(data, parts, {name: m.info for name, m in data.modalities.items()})
 
 
+def options_for(size: int, batch_size: int, learning_rate: float) -> Options:
+    """Options of a training: about eight steps per epoch at least, also for small data."""
+    return Options(min(batch_size, max(8, -(-size // 8))), learning_rate)
+
+
 def resolve_device(device: str) -> torch.device:
     """Turn "auto" into a GPU where there is one.
 
@@ -196,7 +201,7 @@ def fit(
         dtype=dtype,
     )
     size = len(prepared.parts.train)
-    options = Options(min(batch_size, max(8, -(-size // 8))), learning_rate)
+    options = options_for(size, batch_size, learning_rate)
     job = Job(
         model, prepared, options, seed, epochs, restarts, bootstrap, patience, dtype, where, jobs
     )

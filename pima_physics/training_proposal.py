@@ -19,8 +19,8 @@ from pima_physics.schedule import Phases, warm_up
 from pima_physics.schedule_epoch import Start, Task
 from pima_physics.stream import known_part
 from pima_physics.trainer_failures import lowest_bound
-from pima_physics.trainer_loop import Options, Progress, start
-from pima_physics.training import prepare_fit, resolve_device
+from pima_physics.trainer_loop import Progress, start
+from pima_physics.training import options_for, prepare_fit, resolve_device
 
 # Stands in for the nodes while the latent is trained with a unit prior.
 UNKNOWN = {"feature": 2}
@@ -80,8 +80,8 @@ def propose_nodes(
     where = resolve_device(device)
     network = model.build(prepared.infos, seed=seed).to(where, getattr(torch, dtype))
     train, held_out = prepared.train.to(where), prepared.validation.to(where)
-    size = min(batch_size, max(8, -(-len(prepared.parts.train) // 8)))
-    now = Start(start(network, Options(size, learning_rate), seed=seed, epochs=epochs))
+    options = options_for(len(prepared.parts.train), batch_size, learning_rate)
+    now = Start(start(network, options, seed=seed, epochs=epochs))
     now.loop.floor = lowest_bound(network, train)
     known = known_part(train, network, seed=seed)
     task = Task(train, held_out, progress, 1, Keeper(None, stop))
