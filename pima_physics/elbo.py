@@ -53,8 +53,8 @@ class ELBO:
     prior : Tensor, shape (batch,)
         The logsumexp over components (or the unit prior's term during warm-up).
     entropy : Tensor, shape (batch,)
-    penalty : Tensor, shape (batch,)
-        Cost of discrepancy networks; not part of the bound.
+    penalties : tuple of Tensor, shape (batch,)
+        Costs of discrepancy networks; not part of the bound.
     alignment : Tensor, shape (batch,)
         Divergence of the posterior from what a part of the modalities says alone; not part of
         the bound.
@@ -68,7 +68,7 @@ class ELBO:
     reconstruction: dict[str, Tensor]
     prior: Tensor
     entropy: Tensor
-    penalty: Tensor
+    penalties: tuple[Tensor, ...]
     alignment: Tensor
     q: Gaussian
     responsibility: Tensor
@@ -140,7 +140,7 @@ def elbo(
     alignment = latent.alignment
     if seen is not None and not same:
         alignment = kl(latent.q, product(*seen[0], seen[1], base))
-    reconstruction, residuals, penalty = _reconstruct(network, batch, latent.z, surrogates)
+    reconstruction, residuals, penalties = _reconstruct(network, batch, latent.z, surrogates)
     if factors is None:
         axes = network.model.latent_dim
         prior = -0.5 * (latent.features[:, :axes].sum(1) + axes * LOG_2PI)
@@ -151,14 +151,14 @@ def elbo(
             bias = bias + network.component_log_likelihood(batch, present)
         if targets is not None and anchor is not None:
             # Weak evidence for the discovered outcomes, as one more observed modality.
-            bias = bias + targets.clamp(min=LEAST).log_().mul_(anchor)
+            bias = torch.add(bias, targets.clamp(min=LEAST).log_(), alpha=anchor)
             targets = None
         prior, responsibility = collapse(latent.features, factors[1], bias, targets)
     return ELBO(
         reconstruction,
         prior,
         latent.entropy,
-        penalty,
+        penalties,
         alignment,
         latent.q,
         responsibility,
@@ -168,10 +168,10 @@ def elbo(
 
 def _reconstruct(
     network: Network, batch: Data, z: Tensor, surrogates: Mapping[str, Calibration]
-) -> tuple[dict[str, Tensor], dict[str, Tensor | None], Tensor]:
-    """Log likelihood of every modality, what its noise is estimated from, and the penalty."""
+) -> tuple[dict[str, Tensor], dict[str, Tensor | None], tuple[Tensor, ...]]:
+    """Log likelihood of every modality, what its noise is estimated from, and penalties."""
     outputs = network.decode(z, batch, skip=surrogates)
-    reconstruction, residuals, penalty = {}, {}, torch.zeros_like(z[:, 0])
+    reconstruction, residuals, penalties = {}, {}, []
     for m, name in enumerate(network.names):
         data = batch.modalities[name]
         if name in surrogates:
@@ -181,8 +181,8 @@ def _reconstruct(
             reconstruction[name], residuals[name] = observed
             extra = cast(Decoder, network.decoders[m]).penalty()
             if isinstance(extra, Tensor):
-                penalty = penalty + extra
-    return reconstruction, residuals, penalty
+                penalties.append(extra)
+    return reconstruction, residuals, tuple(penalties)
 
 
 def _part(

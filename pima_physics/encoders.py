@@ -91,8 +91,13 @@ class Encoder(nn.Module, ABC):
 
     def forward(self, values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log variance of the expert, each of shape (batch, latent)."""
-        mean, log_variance = self.features(values, mask).chunk(2, dim=-1)
-        return mean, log_variance.clamp(*LOG_VARIANCE_RANGE)
+        return expert(self.features(values, mask))
+
+
+def expert(features: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and log variance in features (..., 2 * latent) of one encoder or of several."""
+    mean, log_variance = features.chunk(2, dim=-1)
+    return mean, log_variance.clamp(*LOG_VARIANCE_RANGE)
 
 
 class MLPEncoder(Encoder):

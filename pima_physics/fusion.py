@@ -20,12 +20,11 @@ def hide_modalities(present: Tensor, generator: torch.Generator | None = None) -
     """
     modalities, batch = present.shape
     order = torch.rand(modalities, batch, generator=generator, device=present.device)
-    key = order + 2.0 * ~present
-    rank = (key[:, None] > key[None]).sum(1)
-    available = present.sum(0)
     choice = torch.rand(batch, generator=generator, device=present.device)
-    kept = 1 + (choice * (available - 1).clamp(min=0)).floor().long()
-    return present & (rank < kept)
+    key = order.masked_fill_(~present, 2.0)  # those that are missing come last
+    rank = (key[:, None] > key).sum(1)
+    # The rank is whole, so that it need not be compared with the whole part of the draw.
+    return present & (rank <= choice * (present.sum(0) - 1))
 
 
 def hide_entries(mask: Tensor, generator: torch.Generator | None = None) -> Tensor:

@@ -113,7 +113,7 @@ def density_factors(mean: Tensor, log_variance: Tensor) -> tuple[Tensor, Tensor,
     precision = (-log_variance).exp()
     weighted = precision * mu
     weights = torch.cat([-0.5 * precision, weighted], -1)
-    constant = -0.5 * ((log_variance + weighted * mu).sum(-1) + LOG_2PI * mean.shape[-1])
+    constant = torch.addcmul(log_variance, weighted, mu).add(LOG_2PI).sum(-1).mul(-0.5)
     return centre, weights, constant
 
 

@@ -99,29 +99,31 @@ class _Latent(torch.autograd.Function):
         centre: Tensor | None,
     ) -> tuple[Tensor, ...]:
         prior = base_log_variance.neg().exp_()
-        offset = prior * base_mean
-        precision = log_variances.neg().exp_()
-        shown = precision * present[..., None]
-        total = shown.sum(0).add_(prior)
-        mean = (shown * means).sum(0).add_(offset).div_(total)
-        variance, log_total = total.reciprocal(), total.log()
-        scaled = None if noise is None else noise * variance.sqrt()
+        # All that are present, and the part, side by side.
+        flags = present[None] if part is None else torch.stack([present, part])
+        shown = log_variances.neg().exp_() * flags[..., None]
+        totals = shown.sum(1).add_(prior)
+        fused = (shown * means).sum(1).add_(prior * base_mean).div_(totals)
+        logs = totals.log()
+        share, mean = shown.div_(totals[:, None]), fused[0]
+        variance = totals[0].reciprocal()
+        scaled = None if noise is None else variance.sqrt().mul_(noise)
         z = mean.clone() if scaled is None else mean + scaled
         away = mean.clone() if centre is None else mean - centre
         features = torch.cat([torch.addcmul(variance, away, away), away], 1)
-        entropy = (0.5 * (1.0 + LOG_2PI)) * mean.shape[1] - 0.5 * log_total.sum(1)
-        alignment, kept = torch.zeros_like(entropy), ()
-        if part is not None:
-            shown_part = precision.mul_(part[..., None])
-            total_part = shown_part.sum(0).add_(prior)
-            mean_part = (shown_part * means).sum(0).add_(offset).div_(total_part)
-            gap = mean - mean_part
-            pull = total_part * gap
-            ratio = total_part * variance
-            alignment = 0.5 * (torch.addcmul(ratio - ratio.log(), pull, gap).sub_(1.0)).sum(1)
-            kept = (shown_part.div_(total_part), mean_part, gap, pull, ratio)
-        ctx.save_for_backward(shown.div_(total), means, mean, variance, away, scaled, *kept)
-        spread = log_total.neg_()
+        volume = logs.sum(2)
+        entropy = (0.5 * (1.0 + LOG_2PI)) * mean.shape[1] - 0.5 * volume[0]
+        kept = ()
+        if part is None:
+            alignment = torch.zeros_like(entropy)
+        else:
+            gap = mean - fused[1]
+            pull, ratio = totals[1] * gap, totals[1] * variance
+            square = torch.addcmul(ratio, pull, gap)
+            alignment = 0.5 * (square.sum(1) + (volume[0] - volume[1] - mean.shape[1]))
+            kept = (square, pull)
+        ctx.save_for_backward(share, means, fused, variance, away, scaled, *kept)
+        spread = logs[0].neg()
         ctx.mark_non_differentiable(mean, spread)
         return z, features, entropy, alignment, mean, spread
 
@@ -130,20 +132,19 @@ class _Latent(torch.autograd.Function):
     def backward(
         ctx: Any, grad_z: Tensor, grad_features: Tensor, grad_h: Tensor, grad_kl: Tensor, *_: Any
     ) -> tuple[Tensor | None, ...]:
-        share, means, mean, variance, away, scaled, *kept = ctx.saved_tensors
-        axes = mean.shape[1]
+        share, means, fused, variance, away, scaled, *kept = ctx.saved_tensors
+        axes = variance.shape[1]
         second, first = grad_features[:, :axes], grad_features[:, axes:]
         to_mean = torch.addcmul(grad_z + first, second, away, value=2.0)
         to_spread = torch.addcmul(0.5 * grad_h[:, None], second, variance)
         if scaled is not None:
             to_spread.addcmul_(grad_z, scaled, value=0.5)
-        back_mean = share * to_mean
-        back_spread = (to_spread - (means - mean).mul_(to_mean)).mul_(share)
         if kept:
-            share, mean, gap, pull, ratio = kept
-            half = 0.5 * grad_kl[:, None]
-            to_mean = pull * (-2.0 * half)
-            to_spread = (1.0 - ratio - pull * gap).mul_(half)
-            back_mean.addcmul_(share, to_mean)
-            back_spread.addcmul_(share, to_spread - (means - mean).mul_(to_mean))
-        return back_mean, back_spread, None, None, None, None, None, None
+            square, pull = kept
+            grad = grad_kl[:, None]
+            to_mean = torch.stack([to_mean, pull * -grad])
+            to_spread = torch.stack([to_spread, (1.0 - square) * (0.5 * grad)])
+        back = share * to_mean.view(-1, 1, *variance.shape)
+        back_spread = share * to_spread.view(-1, 1, *variance.shape)
+        back_spread.addcmul_(means - fused[:, None], back, value=-1.0)
+        return back.sum(0), back_spread.sum(0), None, None, None, None, None, None

@@ -81,13 +81,12 @@ class Normal(Likelihood):
         )
         return output + self.noise_variance.sqrt() * noise
 
-    @torch.no_grad()
     def update(self, residual: Tensor | None, rate: float) -> None:
         assert residual is not None
         square, count = residual.unbind()
-        mean_square = square / count.clamp(min=1)
+        mean_square = (square / count.clamp(min=1)).clamp_(min=MIN_NOISE_VARIANCE)
         observed = count.clamp(max=1)
-        self.noise_variance.lerp_(mean_square.clamp(min=MIN_NOISE_VARIANCE), rate * observed)
+        self.noise_variance.lerp_(mean_square, observed.mul_(rate))
 
 
 class StudentT(Likelihood):

@@ -12,10 +12,11 @@ from torch import Tensor
 
 def per_sample(mask: Tensor) -> Tensor | None:
     """The flag of every sample, shape (batch,), where a mask is such a flag, expanded."""
-    entries = zip(mask.stride()[1:], mask.shape[1:], strict=True)
-    if mask.dim() > 1 and all(stride == 0 or size == 1 for stride, size in entries):
-        return mask[(slice(None), *([0] * (mask.dim() - 1)))]
-    return None
+    shape, strides = mask.shape, mask.stride()
+    steps = zip(strides[1:], shape[1:], strict=True)
+    if len(shape) < 2 or any(stride and size != 1 for stride, size in steps):
+        return None
+    return mask.as_strided(shape[:1], strides[:1])
 
 
 def expand(flag: Tensor, shape: tuple[int, ...] | torch.Size) -> Tensor:

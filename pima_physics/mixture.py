@@ -22,31 +22,29 @@ class Statistics:
 
     Attributes
     ----------
-    count : Tensor, shape (component,)
-    first, second : Tensor, shape (component, latent)
-        Sums of E[z] and of E[z^2] weighted with the responsibilities.
+    sums : Tensor, shape (component, 1 + 2 * latent)
+        Sums of 1, E[z] and E[z^2], weighted with the responsibilities.
     """
 
-    count: Tensor
-    first: Tensor
-    second: Tensor
+    sums: Tensor
 
     @staticmethod
-    def of(q: Gaussian, responsibility: Tensor, *, scale: float = 1.0) -> Statistics:
-        """Statistics of a batch, times a factor."""
-        one = torch.ones_like(q.mean[:, :1])
-        moments = torch.cat([one, q.mean, q.mean.square() + q.variance], 1).mul_(scale)
-        sums = (moments.T @ responsibility).T
-        axes = q.mean.shape[1]
-        return Statistics(sums[:, 0], sums[:, 1 : 1 + axes], sums[:, 1 + axes :])
+    def of(q: Gaussian, responsibility: Tensor) -> Statistics:
+        """Statistics of a batch."""
+        mean = q.mean
+        second = torch.addcmul(q.variance, mean, mean)
+        moments = torch.cat([torch.ones_like(mean[:, :1]), mean, second], 1)
+        return Statistics(responsibility.T @ moments)
+
+    def parts(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Counts, shape (component,), and sums of E[z] and E[z^2], (component, latent)."""
+        axes = self.sums.shape[1] // 2
+        count, first, second = self.sums.split([1, axes, axes], 1)
+        return count[:, 0], first, second
 
     def blend(self, other: Statistics, weight: float) -> Statistics:
         """Move ``weight`` of the way to ``other``."""
-        return Statistics(
-            self.count.lerp(other.count, weight),
-            self.first.lerp(other.first, weight),
-            self.second.lerp(other.second, weight),
-        )
+        return Statistics(self.sums.lerp(other.sums, weight))
 
 
 class Mixture(nn.Module):
@@ -87,23 +85,24 @@ class Mixture(nn.Module):
         one, both with the weight of ``shrinkage`` samples: what a rare joint outcome looks like
         is told by its nodes until it has samples of its own.
         """
-        count, first, second = statistics.count, statistics.first, statistics.second
+        count, first, second = statistics.parts()
         n, design = count[:, None], self.design
         weight = n + shrinkage
         gram = design.T @ (n * design)
         gram.diagonal().add_(1e-3)
         # Positive definite by its diagonal; the check for failure would wait for a GPU.
         coefficients, _ = torch.linalg.solve_ex(gram, design.T @ first)
-        mean = (first + shrinkage * (design @ coefficients)).div_(weight)
-        scatter = torch.addcmul(second, mean, n * mean - 2.0 * first)
-        total = count.sum().clamp(min=1.0)
+        mean = torch.addmm(first, design, coefficients, alpha=shrinkage).div_(weight)
+        scatter = torch.addcmul(second, mean, torch.sub(n * mean, first, alpha=2.0))
+        sums = statistics.sums.sum(0)
+        total = sums[0].clamp(min=1.0)
         pooled = scatter.sum(0).div_(total)
         variance = scatter.add_(pooled, alpha=shrinkage).div_(weight)
         self.mean.copy_(mean)
         self.log_variance.copy_(variance.clamp_(min=MIN_STD**2).log_())
-        centre = first.sum(0).div_(total)
-        spread = (second.sum(0) / total).sub_(centre.square())
+        centre, square = sums[1:].div_(total).chunk(2)
         self.base_mean.copy_(centre)
+        spread = torch.addcmul(square, centre, centre, value=-1.0)
         self.base_log_variance.copy_(spread.clamp_(min=MIN_STD**2).log_())
 
 

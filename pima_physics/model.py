@@ -18,6 +18,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Container, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import cast
 
 import torch
@@ -26,7 +27,7 @@ from torch import Tensor, nn
 from pima_physics.dag import DAG, DAGPrior
 from pima_physics.dataset import Data, ModalityInfo
 from pima_physics.decoders import ComponentPhysics, Decoder, PhysicsDecoder, make_decoder
-from pima_physics.encoders import make_encoder
+from pima_physics.encoders import expert, make_encoder
 from pima_physics.errors import ConfigError
 from pima_physics.gaussian import Gaussian, product
 from pima_physics.likelihoods import Likelihood, Normal, make_likelihood
@@ -127,17 +128,17 @@ class Network(nn.Module):
             law, observe, info, self.model.latent_dim, discrepancy=modality.discrepancy
         )
 
-    @property
+    @cached_property
     def sees_parts(self) -> bool:
         """Whether a sample can show less than all: several modalities, or gaps in one."""
         return len(self.names) > 1 or any(info.has_missing for info in self.infos.values())
 
-    @property
+    @cached_property
     def has_laws(self) -> bool:
         """Whether a modality is decoded by a law, which may fail to be solved."""
         return any(isinstance(d, ComponentPhysics | PhysicsDecoder) for d in self.decoders)
 
-    @property
+    @cached_property
     def has_component_laws(self) -> bool:
         """Whether a law has its parameters per component."""
         return any(isinstance(decoder, ComponentPhysics) for decoder in self.decoders)
@@ -158,11 +159,9 @@ class Network(nn.Module):
         return self._ask(self.encoders, batch)
 
     def _ask(self, encoders: nn.ModuleList, batch: Data) -> tuple[Tensor, Tensor]:
-        pairs = [
-            encoder(batch.modalities[name].values, batch.modalities[name].mask)
-            for name, encoder in zip(self.names, encoders, strict=True)
-        ]
-        return torch.stack([p[0] for p in pairs]), torch.stack([p[1] for p in pairs])
+        seen = [batch.modalities[name] for name in self.names]
+        pairs = zip(encoders, seen, strict=True)
+        return expert(torch.stack([e.features(x.values, x.mask) for e, x in pairs]))  # type: ignore[operator]
 
     def evidence(self, batch: Data, present: Tensor) -> tuple[Tensor, Tensor]:
         r"""What the modalities present say of z beside the mixture, as a Gaussian likelihood.

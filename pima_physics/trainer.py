@@ -18,6 +18,7 @@ from pima_physics.dataset_stream import (
     window_size,
 )
 from pima_physics.dataset_windows import windowed_batches
+from pima_physics.decoders import Decoder
 from pima_physics.distributed import Share, anyone, mine, total
 from pima_physics.elbo import ELBO, elbo
 from pima_physics.errors import SolveError
@@ -83,9 +84,11 @@ def train_epoch(
         )
         if after_batch is not None:
             after_batch()
-    means = {name: float(value) for name, value in loop.sums.items()}
+    assert loop.sums is not None
+    means = dict(zip(_term_names(loop.network), loop.sums.tolist(), strict=True))
+    means["elbo"] = sum(means.values())
     check_epoch(loop, means["elbo"], phase, steps)
-    loop.step, loop.sums, loop.skipped = 0, {}, 0
+    loop.step, loop.sums, loop.skipped = 0, None, 0
     return means
 
 
@@ -125,20 +128,27 @@ def train_batch(
     terms = _step(loop, batch, share, held, fits, unit_prior, anchor)
     if not unit_prior:
         _update_prior(loop, terms, share, size, steps)
-    for name, value in _means(terms, share).items():
-        loop.sums[name] = loop.sums.get(name, 0.0) + (share.size / size) * value
-    if loop.careful and not bool(torch.isfinite(loop.sums["elbo"])):
+    means = _sums(terms).div_(size)
+    loop.sums = means if loop.sums is None else loop.sums.add_(means)
+    if loop.careful and not math.isfinite(loop.sums.sum()):
         raise explain(loop, batch, terms, phase)
     loop.step += 1
 
 
-def _means(terms: ELBO, share: Share) -> dict[str, Tensor]:
-    """Mean of every term over the batch, left on its device: a number would wait for the GPU."""
-    named = {f"reconstruction_{name}": t for name, t in terms.reconstruction.items()}
-    named |= {"prior": terms.prior, "entropy": terms.entropy}
-    means = (torch.stack([t.detach() for t in named.values()]).sum(1) / share.size).double()
-    total([means])
-    return dict(zip((*named, "elbo"), (*means.unbind(), means.sum()), strict=True))
+@torch.no_grad()
+def _sums(terms: ELBO) -> Tensor:
+    """Sum of every term over the batch, left on its device: a number would wait for the GPU."""
+    named = [*terms.reconstruction.values(), terms.prior, terms.entropy]
+    sums = torch.stack(named).sum(1).double()
+    total([sums])
+    return sums
+
+
+def _term_names(network: Network) -> tuple[str, ...]:
+    """Names of :func:`_sums`; the modalities decoded per component are part of the prior's."""
+    pairs = zip(network.names, network.decoders, strict=True)
+    decoded = [name for name, decoder in pairs if isinstance(decoder, Decoder)]
+    return (*(f"reconstruction_{name}" for name in decoded), "prior", "entropy")
 
 
 def _step(
@@ -169,21 +179,32 @@ def _step(
     if (network.has_laws and anyone(failed is not None)) or failed is not None:
         failed = failed or SolveError("in another process")
         raise unsolved(loop, batch, failed) from failed
-    loss = (terms.penalty + terms.alignment - terms.total).sum() / share.size
     parameters = [p for group in loop.optimiser.param_groups for p in group["params"]]
     for parameter in parameters:
         parameter.grad = None
-    loss.backward()
+    _backward(terms, 1.0 / share.size)
     gradients = [p.grad for p in parameters if p.grad is not None]
     total([*gradients, *(r for r in terms.residuals.values() if r is not None)])
     if _clip(loop, gradients):
-        loop.optimiser.step()
+        loop.optimiser.advance(gradients)
     else:
         loop.skipped += 1
-    for name in network.names:
-        if name in terms.residuals:
-            network.likelihood(name).update(terms.residuals[name], loop.options.noise_rate)
+    with torch.no_grad():
+        for name, residual in terms.residuals.items():
+            network.likelihood(name).update(residual, loop.options.noise_rate)
     return terms
+
+
+def _backward(terms: ELBO, weight: float) -> None:
+    """Gradient of the loss, ``weight`` times the sum of penalty and alignment minus the bound.
+
+    Every term is given its constant gradient, which saves adding them up and going back there.
+    """
+    up = [terms.prior, terms.entropy, *terms.reconstruction.values()]
+    down = [terms.alignment, *terms.penalties]
+    more = torch.full_like(terms.prior, -weight)
+    gradients = [more] * len(up) + [-more] * len(down)
+    torch.autograd.backward([*up, *down], gradients)
 
 
 def _clip(loop: Loop, gradients: list[Tensor]) -> bool:
@@ -193,19 +214,21 @@ def _clip(loop: Loop, gradients: list[Tensor]) -> bool:
     if loop.careful and not math.isfinite(norm):
         return False
     usual = norm if loop.typical_norm is None else loop.typical_norm
-    limit = loop.options.clip * usual
+    clipped = norm
     # Where the host knows that nothing is to be scaled, it saves the pass over all gradients.
-    if not loop.careful or float(norm) > float(limit):
-        scale = (limit / norm.clamp(min=1e-12)).clamp(max=1.0)
+    if not loop.careful or float(norm) > loop.options.clip * float(usual):
+        clipped = torch.minimum(norm, loop.options.clip * usual)
+        scale = clipped / norm.clamp(min=1e-12)
         torch._foreach_mul_(gradients, scale)  # pyright: ignore[reportPrivateImportUsage]
-    loop.typical_norm = usual.lerp(torch.minimum(norm, limit), 0.05)
+    loop.typical_norm = usual.lerp(clipped, 0.05)
     return True
 
 
 def _update_prior(loop: Loop, terms: ELBO, share: Share, size: int, steps: int) -> None:
     """Block update of the mixture from running sufficient statistics, about an epoch long."""
-    batch = Statistics.of(terms.q, terms.responsibility, scale=size / share.size)
-    total(list(vars(batch).values()))
+    batch = Statistics.of(terms.q, terms.responsibility)
+    total([batch.sums])
+    batch.sums.mul_(size / share.size)
     if loop.statistics is None:
         loop.statistics = batch
     loop.statistics = loop.statistics.blend(batch, 1.0 / max(steps, 2))

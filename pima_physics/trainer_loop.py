@@ -13,6 +13,7 @@ from torch import Tensor
 
 from pima_physics.mixture import Statistics
 from pima_physics.model import Network
+from pima_physics.trainer_adam import Adam
 
 Progress = Callable[["EpochRecord"], None]
 
@@ -58,7 +59,7 @@ class Loop:
     ----------
     epoch, step : int
         Epochs that are done, and batches of the one under way.
-    sums : dict of Tensor
+    sums : Tensor, shape (term,), optional
         Terms of the epoch under way, summed over its batches.
     skipped : int
         Batches of it whose gradient was not finite.
@@ -71,14 +72,14 @@ class Loop:
     """
 
     network: Network
-    optimiser: torch.optim.Optimizer
+    optimiser: Adam
     generator: torch.Generator
     options: Options
     epochs: int
     seed: int = 0
     epoch: int = 0
     step: int = 0
-    sums: dict[str, Tensor] = field(default_factory=dict)
+    sums: Tensor | None = None
     skipped: int = 0
     halved: tuple[int, ...] = ()
     statistics: Statistics | None = None
@@ -97,11 +98,8 @@ def start(network: Network, options: Options, *, seed: int, epochs: int) -> Loop
     """A fresh training loop over all parameters that are trained by gradient."""
     parameters = [p for name, p in network.named_parameters() if not name.startswith("prior.")]
     device = parameters[0].device
-    optimiser = torch.optim.Adam(
-        parameters,
-        lr=options.learning_rate,
-        fused=device.type in ("cpu", "cuda"),
-    )
+    fused = device.type in ("cpu", "cuda")
+    optimiser = Adam(parameters, lr=options.learning_rate, fused=fused)
     generator = torch.Generator(device=device).manual_seed(seed)
     return Loop(network, optimiser, generator, options, epochs, seed)
 
@@ -134,14 +132,10 @@ def restore(loop: Loop, state: Mapping[str, Any]) -> None:
 
 
 def _to(value: Any, device: torch.device) -> Any:
-    """Tensors on a device, also those inside a dict or the statistics."""
+    """Tensors on a device, also that of the statistics."""
     if isinstance(value, Tensor):
         return value.to(device)
-    if isinstance(value, dict):
-        return {name: _to(part, device) for name, part in value.items()}
-    if isinstance(value, Statistics):
-        return Statistics(*(part.to(device) for part in vars(value).values()))
-    return value
+    return Statistics(value.sums.to(device)) if isinstance(value, Statistics) else value
 
 
 def snapshot(network: Network) -> dict[str, Tensor]:

@@ -64,7 +64,7 @@ def test_a_tree_of_everything_survives_exactly() -> None:
         "names": np.array(["a", "bc"]),
         "records": [
             EpochRecord("held", 3, 9, {"elbo": 0.1}),
-            Statistics(weights, weights, weights),
+            Statistics(weights),
         ],
     }
     assert same(unpack(pack(tree)), tree)
