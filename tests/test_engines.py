@@ -97,12 +97,12 @@ def test_rodas3_has_order_three_with_time_dependence():
     p = torch.tensor([[2.0]], dtype=torch.float64)
     errors = []
     for count in (20, 40, 80):
-        y, h = torch.zeros(1, 1).double(), torch.full((1, 1), 2 / count).double()
+        y, h = torch.zeros(1, 1).double(), torch.full((1,), 2 / count).double()
         step = attempt(y)
         with torch.no_grad():
             for i in range(count):
                 t = i * h
-                y = step(driven, t, y, driven(t, y, p), h, p)[0]
+                y = step(driven, t, y, driven(t[:, None], y, p), h, p)[0]
         exact = (4 * math.cos(2) + 2 * math.sin(2) - 4 * math.exp(-4)) / 5
         errors.append(abs(y.item() - exact))
     orders = [math.log2(a / b) for a, b in itertools.pairwise(errors)]
@@ -271,3 +271,20 @@ def test_compiled_steps_give_the_same_numbers():
         results.append((states.detach(), q.grad))
     torch.testing.assert_close(results[1][0], results[0][0], rtol=1e-9, atol=1e-10)
     torch.testing.assert_close(results[1][1], results[0][1], rtol=1e-8, atol=1e-9)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # torch's own
+def test_one_law_does_not_use_up_the_compilations_of_another():
+    """torch goes back to plain calls after eight compilations of one code object."""
+    from torch._dynamo import config
+
+    from pima_physics.engines.dopri5_engine import Compiled
+
+    start, times, p = problem(batch=2, times=TIMES[:3])
+    with config.patch(recompile_limit=1, fail_on_recompile_limit_hit=True):
+        for law in (oscillator, van_der_pol):
+            q = p.clone().requires_grad_()
+            engine("dopri5")(
+                law, start, times, q[:, :1] if law is van_der_pol else q, compiled=Compiled()
+            ).sum().backward()

@@ -10,17 +10,18 @@ import torch
 from torch import Tensor
 
 from pima_physics.engines import Describe, Rhs, failure
+from pima_physics.engines.record import Record, Steps
 
 _PERIOD = 8  # steps between looks at the whole batch (each look waits for the device)
 
 
-Attempt = Callable[..., tuple[Tensor, Tensor, Tensor, Tensor | None]]
 State = tuple[Tensor, ...]
+Attempt = Callable[..., tuple[Tensor, Tensor, Tensor, Tensor | None]]
 
 
 @dataclass(frozen=True)
 class Method:
-    """A one-step method.
+    """A one-step method. States and slopes are (n, M): one row per state, memory in that order.
 
     Attributes
     ----------
@@ -28,18 +29,22 @@ class Method:
         Local order of the error estimate: the step changes by error^(-1/order).
     attempt : callable
         (like) -> (rhs, t, y, f, h, p) -> (y1, f1, error, middle), which does one step of all
-        rows of the shape of ``like`` without a graph. ``f`` is the slope at y; ``middle`` helps
-        to interpolate (or is None).
-    stages : callable
-        (rhs, t, y, h, p) -> (y1, f0, f1[, middle]): the same step as a function of y and p.
+        columns of a state of the shape of ``like`` without a graph; t and h are (M,). ``f`` is
+        the slope at y; ``middle`` helps to interpolate (or is None).
     weights : callable
         (x, h) -> weights of (y1 - y0, f0, f1[, middle - y0]) at the fraction x of a step.
+    linearise : callable
+        (like, columns) -> what differentiates blocks of up to so many steps; see
+        :mod:`pima_physics.engines.linearise`.
+    late : float
+        ``linearise`` leaves ``late h f1`` out of the middle: f1 is the next step's f0.
     """
 
     order: int
     attempt: Callable[[Tensor], Attempt]
-    stages: Callable[..., tuple[Tensor, ...]]
     weights: Callable[[Tensor, Tensor], tuple[Tensor, ...]]
+    linearise: Callable[[Tensor, int], Any]
+    late: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -54,22 +59,6 @@ class Settings:
     fix: str
     step: Callable[..., Any] | None = None  # compiled `advance`, if any
     linearise: Callable[..., Any] | None = None  # compiled linearisation, if any
-
-
-@dataclass(frozen=True)
-class Steps:
-    """Accepted steps, those of every sample first; S is the largest count.
-
-    t, h : (S, B, 1); y, f : (S + 1, B, n) states and slopes at the ends of the steps;
-    middle : (S, B, n) or None; count : (B,).
-    """
-
-    t: Tensor
-    h: Tensor
-    y: Tensor
-    f: Tensor
-    middle: Tensor | None
-    count: Tensor
 
 
 def start_size(y: Tensor, f: Tensor, f_near: Tensor, span: Tensor) -> Tensor:
@@ -108,25 +97,27 @@ def _rms(x: Tensor) -> Tensor:
 
 def advance(
     attempt: Attempt, order: int, rhs: Rhs, state: State, fixed: State, rtol: float, atol: float
-) -> tuple[State, Tensor, Tensor | None]:
-    """Try one step of every sample: new (t, y, f, h, size), the step done (or 0), the middle."""
-    t, y, f, h, size = state
-    end, slack, p = fixed
+) -> tuple[State, State]:
+    """Try one step of every sample: the new state, and the record (t, y, f, h done, middle).
+
+    A sample whose step fails, or that has arrived (nothing left, a step of zero), stays where it
+    is to the last bit. Every operation here is paid hundreds of times: they are few on purpose.
+    """
+    left, y, f, h, size = state
+    end, p = fixed
+    t = end - left
     y1, f1, error, middle = attempt(rhs, t, y, f, h, p)
-    tolerance = atol * size + rtol * torch.maximum(y.abs(), y1.abs())
-    ratio = _rms(error / tolerance.clamp(min=torch.finfo(y.dtype).tiny))
-    good = ratio <= 1  # False where not finite
-    factor = torch.nan_to_num(0.9 * ratio.clamp(min=1e-10) ** (-1 / order), nan=0.2)
-    factor = torch.where(good, factor.clamp(0.2, 8.0), factor.clamp(0.2, 1.0))
-    done = torch.where(good, h, 0.0)
-    moved = done > 0  # a sample that has arrived stays where it is
-    t, y, f = t + done, torch.where(moved, y1, y), torch.where(moved, f1, f)
-    left = end - t
-    left = torch.where(left <= slack, 0.0, left)
-    h = torch.minimum(h * factor, left)
-    # a step that no longer changes the time is marked at once
-    h = torch.where((h > 0) & (h <= 2 * torch.finfo(y.dtype).eps * t.abs()), torch.nan, h)
-    return (t, y, f, h, torch.maximum(size, y.abs())), done, middle
+    before = y.abs()
+    size = torch.maximum(size, before)
+    allowed = torch.add(torch.maximum(before, y1.abs()), size, alpha=atol / rtol)
+    square = (error / allowed).square().mean(0)  # of the error, in units of rtol
+    good = square <= rtol * rtol  # False where not finite
+    factor = square.pow(-0.5 / order) * (0.9 * rtol ** (1 / order))
+    factor = torch.nan_to_num(factor, nan=0.2).clamp(0.2, 8.0)
+    done = h * good
+    left = left - done
+    ahead = (torch.where(good, y1, y), torch.where(good, f1, f), torch.minimum(h * factor, left))
+    return (left, *ahead, size), (t, y, f, done, *([] if middle is None else [middle]))
 
 
 @torch.no_grad()
@@ -135,121 +126,73 @@ def march(
 ) -> Steps:
     """Step every sample to its own last time, with its own steps."""
     batch = len(initial)
-    t, end = times[:, :1].clone(), times[:, -1:]
-    span = end - t
-    f, size, h = _first_step(rhs, initial, t, span, p, method, settings)
-    eps = torch.finfo(initial.dtype).eps
-    slack = 32 * eps * torch.maximum(end.abs(), times[:, :1].abs())
-    state, fixed = (t, initial, f, h, size), (end, slack, p)
-    full = [t, initial, f]  # last known values of every sample, also of those set aside
-    alive: Tensor | None = None
-    record: list[list[Tensor]] = [[], [], [], [], []]
-    step, attempt = settings.step or advance, method.attempt(initial)
+    t, end = times[:, :1], times[:, -1:]
+    f, size, h = _first_step(rhs, initial, t, end - t, p, method, settings)
+    tiny = torch.finfo(initial.dtype).tiny * settings.rtol / settings.atol
+    y, f, size = (x.T.contiguous() for x in (initial, f, size.clamp(min=tiny)))
+    state, fixed = ((end - t)[:, 0], y, f, h[:, 0], size), (end[:, 0], p)
+    look = _Look(settings, batch, 32 * torch.maximum(end.abs(), t.abs())[:, 0])
+    record, last = Record(batch), [y, f]  # and the last values of the samples set aside
+    step, attempt = settings.step or advance, method.attempt(y)
     for number in range(1, settings.max_steps + 1):
-        before = state
-        state, done, middle = step(
-            attempt, method.order, rhs, state, fixed, settings.rtol, settings.atol
-        )
-        row = [*before[:3], done, before[1] if middle is None else middle]
-        for store, part in zip(record, row, strict=True):
-            store.append(part if alive is None else _spread(part, alive, batch))
-        if number % _PERIOD and number > 2:
+        state, row = step(attempt, method.order, rhs, state, fixed, settings.rtol, settings.atol)
+        record.add(row)
+        if number % _PERIOD and number > 2 and number < settings.max_steps:
             continue
-        _check(state, fixed, alive, batch, settings, eps)
-        going = state[3] > 0
+        going = look(state, fixed)
         count = int(going.sum())
-        shrinks = settings.step is None or count == 0  # a compiled step keeps its shape
-        if shrinks and count < 0.5 * len(going):  # set aside the samples that have arrived
-            full = [_merge(a, b, alive) for a, b in zip(full, state[:3], strict=True)]
-            keep = going[:, 0].nonzero()[:, 0]
-            alive = keep if alive is None else alive[keep]
-            state = tuple(part[keep] for part in state)
-            fixed = tuple(part[keep] for part in fixed)
-            attempt = method.attempt(state[1])
         if count == 0:
             break
+        # set aside the samples that have arrived; a compiled step keeps its shape
+        if settings.step is None and count < 0.5 * len(going):
+            last = [_merge(a, b, look.alive) for a, b in zip(last, state[1:3], strict=True)]
+            keep = going.nonzero()[:, 0]
+            look.alive = keep if look.alive is None else look.alive[keep]
+            state = tuple(part[..., keep] for part in state)
+            fixed = (fixed[0][keep], fixed[1].T[:, keep].T)
+            attempt = method.attempt(state[1])
+            record.narrow(look.alive)
     else:
-        raise _exhausted(state, fixed, alive, batch, settings)
-    full = [_merge(a, b, alive) for a, b in zip(full, state[:3], strict=True)]
-    return _compress(record, full, with_middle=middle is not None)
-
-
-def _spread(part: Tensor, alive: Tensor, batch: int) -> Tensor:
-    """Rows of the samples still going, among zeros for the others."""
-    return part.new_zeros(batch, part.shape[1]).index_copy_(0, alive, part)
+        raise look.failed(f"more than max_steps = {settings.max_steps} steps", going, state, fixed)
+    last = [_merge(a, b, look.alive) for a, b in zip(last, state[1:3], strict=True)]
+    return record.steps(end[:, 0], *last)
 
 
 def _merge(full: Tensor, part: Tensor, alive: Tensor | None) -> Tensor:
-    return part if alive is None else full.index_copy(0, alive, part)
+    return part if alive is None else full.index_copy(-1, alive, part)
 
 
-def _compress(record: list[list[Tensor]], last: list[Tensor], *, with_middle: bool) -> Steps:
-    """Move the accepted steps of every sample to the front and append its last state."""
-    t, y, f, h, middle = (torch.stack(parts) for parts in record)
-    accepted = h[..., 0] > 0
-    count = accepted.sum(0)
-    longest = max(int(count.max()), 1)
-    order = torch.argsort((~accepted).to(torch.int8), dim=0, stable=True)[:longest, :, None]
+class _Look:
+    """A look at the whole batch: who is still going, and whether a step has become too small."""
 
-    def pick(x: Tensor) -> Tensor:
-        return x.gather(0, order.expand(-1, -1, x.shape[2]))
+    def __init__(self, settings: Settings, batch: int, rounding: Tensor) -> None:
+        self.settings, self.batch, self.rounding = settings, batch, rounding
+        self.alive: Tensor | None = None  # samples still going; None: all
 
-    def close(x: Tensor, end: Tensor) -> Tensor:
-        x = torch.cat([pick(x), torch.zeros_like(end)[None]])
-        return x.scatter_(0, count[None, :, None].expand(1, -1, x.shape[2]), end[None])
+    def __call__(self, state: State, fixed: State) -> Tensor:
+        left, h = state[0], state[3]
+        eps = torch.finfo(left.dtype).eps
+        rounding = eps * (self.rounding if self.alive is None else self.rounding[self.alive])
+        least = eps * torch.maximum(2 * (fixed[0] - left).abs(), 1e-2 * left)
+        stuck = (left > rounding) & ~(h > least)
+        if bool(stuck.any()):
+            what = "the step became too small (stiff or unbounded solution)"
+            raise self.failed(what, stuck, state, fixed)
+        return left > 0
 
-    return Steps(
-        t=pick(t), h=pick(h), y=close(y, last[1]), f=close(f, last[2]),
-        middle=pick(middle) if with_middle else None, count=count,
-    )  # fmt: skip
-
-
-def _check(
-    state: State,
-    fixed: State,
-    alive: Tensor | None,
-    batch: int,
-    settings: Settings,
-    eps: float,
-) -> None:
-    """Raise where a step has become too small to change the time."""
-    t, h = state[0], state[3]
-    stuck = h.isnan() | ((h > 0) & (h <= 1e-2 * eps * (fixed[0] - t).abs()))
-    if bool(stuck.any()):
-        what = "the step became too small (stiff or unbounded solution)"
-        raise _failed(what, stuck, state, fixed, alive, batch, settings)
-
-
-def _exhausted(
-    state: State,
-    fixed: State,
-    alive: Tensor | None,
-    batch: int,
-    settings: Settings,
-) -> Exception:
-    what = f"more than max_steps = {settings.max_steps} steps"
-    return _failed(what, state[3] > 0, state, fixed, alive, batch, settings)
-
-
-def _failed(
-    what: str,
-    bad: Tensor,
-    state: State,
-    fixed: State,
-    alive: Tensor | None,
-    batch: int,
-    settings: Settings,
-) -> Exception:
-    t, y, _, h, _ = state
-    row = int(torch.where(bad, (fixed[0] - t).abs(), -1.0).argmax())
-    sample = row if alive is None else int(alive[row])
-    return failure(
-        what,
-        sample=sample,
-        batch=batch,
-        affected=int(bad.sum()),
-        time=f"{t[row].item():.6g} of {fixed[0][row].item():.6g}, step {h[row].item():.3g}, "
-        f"state {[float(f'{v:.4g}') for v in y[row].tolist()]}",
-        values=settings.describe(sample),
-        fix=settings.fix,
-    )
+    def failed(self, what: str, bad: Tensor, state: State, fixed: State) -> Exception:
+        """Describe the bad sample that has most of its way to go."""
+        left, y, _, h, _ = state
+        row = int(torch.where(bad, left, -1.0).argmax())
+        sample = row if self.alive is None else int(self.alive[row])
+        end = fixed[0][row].item()
+        return failure(
+            what,
+            sample=sample,
+            batch=self.batch,
+            affected=int(bad.sum()),
+            time=f"{end - left[row].item():.6g} of {end:.6g}, step {h[row].item():.3g}, "
+            f"state {[float(f'{v:.4g}') for v in y[:, row].tolist()]}",
+            values=self.settings.describe(sample),
+            fix=self.settings.fix,
+        )

@@ -14,8 +14,9 @@ from torch import Tensor
 
 from pima_physics.engines import Describe, Rhs, tolerances
 from pima_physics.engines.adaptive import Attempt, Method, Settings, advance
-from pima_physics.engines.replay import linearise_whole
+from pima_physics.engines.linearise import Kernels, compiled
 from pima_physics.engines.replay import solve as solve_adaptive
+from pima_physics.engines.runge_kutta import Linearise, tableau
 
 _NODES = (1 / 5, 3 / 10, 4 / 5, 8 / 9, 1.0, 1.0)
 _MATRIX = (
@@ -39,39 +40,42 @@ _FIX = 'the system is probably stiff there: set method = "rodas3", or tighten th
 
 
 def attempt(like: Tensor) -> Attempt:
-    """Return one step without a graph, for rows of the shape of ``like``.
+    """Return one step without a graph, for states of the shape of ``like``.
 
-    The slopes lie in one buffer, and each weighted sum of them is one product.
+    The state and h times the slopes lie in one buffer, one after another: the state of each
+    stage is one product of it with a row of coefficients.
     """
-    slopes = like.new_empty(7, *like.shape)
-    flat = slopes.view(7, -1)
-    nodes, matrix, both = _tables(like.dtype, like.device)
-    sums = [(flat[: i + 1].T, matrix[i, : i + 1]) for i in range(6)]
-    places = slopes.unbind(0)
+    buffer, ends = like.new_empty(8, *like.shape), like.new_empty(6, *like.shape)
+    flat, states = buffer.flatten(1), ends.flatten(1).unbind(0)
+    inputs, places = ends.transpose(1, 2).unbind(0), buffer.transpose(1, 2).unbind(0)
+    nodes, table, both = _tables(like.dtype, like.device)
+    products = [(flat[: i + 2].T, table[i, : i + 2]) for i in range(6)]
+    stages = list(zip(products, states, inputs, places[2:], strict=True))
 
     def step(
         rhs: Rhs, t: Tensor, y: Tensor, f: Tensor, h: Tensor, p: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        places[0].copy_(f)
-        y1, f1 = y, f
-        for (earlier, row), place, at in zip(
-            sums, places[1:], (t + h * nodes).split(1, 1), strict=True
-        ):
-            y1 = torch.addcmul(y, torch.mv(earlier, row).view_as(y), h)
-            f1 = rhs(at, y1, p)
-            place.copy_(f1)
-        error, middle = (both @ flat).view(2, *y.shape)
-        return y1, f1, error * h, torch.addcmul(y, middle, h)
+        buffer[0] = y
+        torch.mul(f, h, out=buffer[1])
+        slope, width = f, h[:, None]
+        at = torch.addcmul(t[:, None], nodes, width).unbind(0)
+        for time, (product, state, row, place) in zip(at, stages, strict=True):
+            torch.mv(*product, out=state)
+            slope = rhs(time, row, p)
+            torch.mul(slope, width, out=place)
+        error, middle = (both @ flat).view(2, *like.shape).unbind(0)
+        return ends[5], slope.T.contiguous(), error, middle
 
     return step
 
 
 @lru_cache(maxsize=8)
 def _tables(dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    matrix = [[*row, *[0.0] * (6 - len(row))] for row in _MATRIX]
-    made = (torch.tensor(x, dtype=dtype) for x in (_NODES, matrix, [_ERROR, _MIDDLE]))
-    nodes, table, both = (x.to(device) for x in made)
-    return nodes, table, both
+    table = [[1.0, *row, *[0.0] * (6 - len(row))] for row in _MATRIX]
+    both = [[0.0, *_ERROR], [1.0, *_MIDDLE]]
+    made = (torch.tensor(x, dtype=dtype) for x in ([[[c]] for c in _NODES], table, both))
+    nodes, states, ends = (x.to(device) for x in made)
+    return nodes, states, ends
 
 
 def plain_attempt(
@@ -81,18 +85,24 @@ def plain_attempt(
     slopes, y1 = [f], y
     for row, node in zip(_MATRIX, _NODES, strict=True):
         y1 = y + h * _combine(row, slopes)
-        slopes.append(rhs(t + node * h, y1, p))
-    return y1, slopes[6], h * _combine(_ERROR, slopes), y + h * _combine(_MIDDLE, slopes)
+        slopes.append(rhs((t + node * h)[:, None], y1.T, p).T)
+    error, middle = (h * _combine(row, slopes) for row in (_ERROR, _MIDDLE))
+    return y1, slopes[6].contiguous(), error, y + middle
 
 
 def stages(rhs: Rhs, t: Tensor, y: Tensor, h: Tensor, p: Tensor) -> tuple[Tensor, ...]:
-    """The same step as a differentiable function: (y1, f0, f1, middle)."""
-    slopes = [rhs(t, y, p)]
-    y1 = y
-    for row, node in zip(_MATRIX, _NODES, strict=True):
-        y1 = y + h * _combine(row, slopes)
-        slopes.append(rhs(t + node * h, y1, p))
-    return y1, slopes[0], slopes[6], y + h * _combine(_MIDDLE, slopes)
+    """The same step as a differentiable function: (y1, f0, middle without the last slope)."""
+    slopes = [rhs(t[:, None], y.T, p).T]
+    for row, node in zip(_MATRIX[:5], _NODES, strict=False):
+        state = y + h * _combine(row, slopes)
+        slopes.append(rhs((t + node * h)[:, None], state.T, p).T)
+    y1, middle = (y + h * _combine(row, slopes) for row in (_MATRIX[5], _MIDDLE[:6]))
+    return y1, slopes[0], middle
+
+
+def linearise(like: Tensor, columns: int) -> Linearise:
+    """Return what differentiates blocks of steps."""
+    return Linearise(tableau(_NODES, _MATRIX, _MIDDLE, like), len(like), columns)
 
 
 def _combine(row: tuple[float, ...], slopes: list[Tensor]) -> Tensor:
@@ -113,21 +123,22 @@ def weights(x: Tensor, h: Tensor) -> tuple[Tensor, ...]:
     )
 
 
-METHOD = Method(order=5, attempt=attempt, stages=stages, weights=weights)
+METHOD = Method(5, attempt, weights, linearise, late=_MIDDLE[6])
 
 
 class Compiled:
     """Step and linearisation of one right-hand side, compiled by torch.compile.
 
-    Compilation takes about a minute at the first solve of each batch size; keep the object.
+    Compilation takes seconds at the first solve of each batch size; keep the object.
     """
 
     def __init__(self) -> None:
-        def step(_: Any, order: int, rhs: Rhs, *rest: Any) -> Any:
-            return advance(plain_attempt, order, rhs, *rest)
+        self.step = compiled(_plain_step)
+        self.linearise = Kernels(stages, 16_384)
 
-        self.step = torch.compile(step, dynamic=False)
-        self.linearise = torch.compile(linearise_whole, dynamic=False)
+
+def _plain_step(_: Any, order: int, rhs: Rhs, *rest: Any) -> Any:
+    return advance(plain_attempt, order, rhs, *rest)
 
 
 def solve(

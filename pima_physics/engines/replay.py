@@ -1,39 +1,41 @@
 """The solution at any time, and its gradient, from the accepted steps of a solve.
 
 The forward pass runs without a graph and keeps every accepted step (t, y, h). Those steps are
-then constants: the solution is a composition of one-step maps y_(s+1) = Phi(t_s, y_s, h_s, p),
-and the backward pass linearises the maps of all steps and samples at once, which is the part
-that costs, before a short recursion of n x n products over the steps,
+then constants: the solution is a composition of one-step maps y_(s+1) = Phi(t_s, y_s, h_s, p).
+The backward pass differentiates the maps of many steps and all samples at once, which is the
+part that costs, before a short recursion over the steps,
 
     lambda_s = g_s + J_s^T lambda_(s+1),    dL/dp = sum_s (dPhi_s/dp)^T lambda_(s+1) + ...
 
 It is the exact gradient of what the forward pass returned, with the step sizes frozen.
+
+Memory: the forward pass keeps 4 n + 2 numbers per step tried and sample (3 n + 2 without a
+middle); the backward pass adds 3 n numbers per accepted step, and the graph of one block of steps,
+``_VALUES / n^2`` of them or one step of every sample, whichever is more.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-from torch.nn import functional
 
 from pima_physics.engines import Rhs
-from pima_physics.engines.adaptive import Method, Settings, Steps, march
+from pima_physics.engines.adaptive import Method, Settings, march
+from pima_physics.engines.record import Steps
 
-Parts = tuple[Tensor, Tensor, Tensor, Tensor]
-_ROWS = 16_384  # steps x samples linearised together: the working set stays in the cache
+_VALUES = 65536  # steps x n^2 differentiated together: the working set stays in the cache
 
 
 def solve(
     method: Method, rhs: Rhs, initial: Tensor, times: Tensor, p: Tensor, settings: Settings
 ) -> Tensor:
     """Solve with own steps for every sample; states at the times, (B, T, n)."""
+    p = p.T.contiguous().T  # every parameter in one piece of memory
     steps = march(method, rhs, initial.detach(), times, p.detach(), settings)
-    kernel = settings.linearise
-    return _Replay.apply(initial, p, times, method, rhs, steps, kernel)  # type: ignore[no-any-return]
+    return _Replay.apply(initial, p, times, method, rhs, steps, settings)  # type: ignore[no-any-return]
 
 
 class _Replay(torch.autograd.Function):
@@ -46,137 +48,69 @@ class _Replay(torch.autograd.Function):
         method: Method,
         rhs: Rhs,
         steps: Steps,
-        compiled: Callable[..., Parts] | None,
+        settings: Settings,
     ) -> Tensor:
-        ends = torch.where(steps.h > 0, steps.t + steps.h, torch.inf)[..., 0].T.contiguous()
-        index = torch.searchsorted(ends, times.contiguous()).T
-        index = torch.minimum(index, (steps.count - 1).clamp(min=0))[..., None]  # (T, B, 1)
-        h = steps.h.gather(0, index)
-        x = torch.where(h > 0, (times.T[..., None] - steps.t.gather(0, index)) / h, 0.0)
+        here, after = (x.flatten() for x in steps.find(times))
+        h = steps.h[here]
+        x = torch.where(h > 0, (times.flatten() - steps.t[here]) / h, 0.0)
         weights = method.weights(x, h)
-        ctx.method, ctx.rhs, ctx.compiled = method, rhs, compiled
-        ctx.steps, ctx.index, ctx.weights, ctx.p = steps, index, weights, p
-        index = index.expand(-1, -1, initial.shape[1])
-        y0, y1 = steps.y.gather(0, index), steps.y.gather(0, index + 1)
-        f0, f1 = steps.f.gather(0, index), steps.f.gather(0, index + 1)
+        ctx.save_for_backward(p, here, after, h, *weights)
+        ctx.method, ctx.rhs, ctx.steps, ctx.settings = method, rhs, steps, settings
+        y0, y1, f0, f1 = (z[:, i] for z in (steps.y, steps.f) for i in (here, after))
         out = y0 + weights[0] * (y1 - y0) + weights[1] * f0 + weights[2] * f1
         if steps.middle is not None:
-            out = out + weights[3] * (steps.middle.gather(0, index) - y0)
-        return out.transpose(0, 1)
+            out = out + weights[3] * (steps.middle[:, here] - y0)
+        return out.view(-1, *times.shape).permute(1, 2, 0)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        steps, index, p = ctx.steps, ctx.index, ctx.p
-        grad = grad.transpose(0, 1)
-        index = index.expand_as(grad)
-        shape = (*steps.h.shape[:2], grad.shape[2])
-        zero = grad.new_zeros(shape)
-        cotangents = [zero.scatter_add(0, index, w * grad) for w in ctx.weights]
-        direct = zero.scatter_add(0, index, grad) - cotangents[0]
+        p, here, after, h, *weights = ctx.saved_tensors
+        steps: Steps = ctx.steps
+        grad = grad.permute(2, 0, 1).reshape(grad.shape[2], -1)
+        here, after = here.expand_as(grad), after.expand_as(grad)
+
+        def collect(first: Tensor, second: Tensor | None = None) -> Tensor:
+            total = torch.zeros_like(steps.y).scatter_add_(1, here, first * grad)
+            return total if second is None else total.scatter_add_(1, after, second * grad)
+
+        stay, late, middle = 1 - weights[0], weights[2], []
         if steps.middle is not None:
-            direct = direct - cotangents[3]
-        parts = _linearise_all(ctx.method, ctx.rhs, steps, cotangents, p, ctx.compiled)
-        grad_y, grad_p, by_y, by_p = parts
-        grad_y = grad_y + direct
-        ahead = torch.zeros_like(zero)  # cotangent of the end of each step from later steps
-        total = grad_y[-1]
-        for s in range(len(grad_y) - 2, -1, -1):
-            ahead[s] = total
-            total = torch.baddbmm(grad_y[s][:, None], total[:, None], by_y[s])[:, 0]
-        grad_p = grad_p + torch.einsum("sbi,sbik->bk", ahead, by_p)
-        return total, grad_p, None, None, None, None, None
+            stay, late = stay - weights[3], late + ctx.method.late * h * weights[3]
+            middle = [collect(weights[3])]
+        given = [collect(weights[1], late), *middle]
+        direct = collect(stay, weights[0])
+        grad_y, grad_p = _recur(ctx, steps, p.detach()[steps.order], direct, given)
+        back = torch.empty_like(steps.order)
+        back[steps.order] = torch.arange(len(back), device=back.device)
+        return grad_y[:, back].T, grad_p[back], None, None, None, None, None
 
 
-def _linearise_all(
-    method: Method,
-    rhs: Rhs,
-    steps: Steps,
-    cotangents: list[Tensor],
-    p: Tensor,
-    compiled: Callable[..., Parts] | None,
-) -> Parts:
-    """Linearise every accepted step.
-
-    Returns
-    -------
-    grad_y (S, B, n), grad_p (B, k)
-        Cotangents times the derivative of what the interpolation uses.
-    by_y (S, B, n, n), by_p (S, B, n, k)
-        Derivative of the end of the step by its start and by the parameters.
-    """
-    (length, batch), size, width = steps.h.shape[:2], steps.y.shape[2], p.shape[1]
-    grad_y = p.new_zeros(length, batch, size)
-    grad_rows = p.new_zeros(length, batch, width)
-    by_y = torch.eye(size, dtype=p.dtype, device=p.device).repeat(length, batch, 1, 1)
-    by_p = p.new_zeros(length, batch, size, width)
-    rows = (steps.h[..., 0] > 0).nonzero()
-    for s, b in (part.unbind(1) for part in rows.split(_ROWS)):
-        given = [c[s, b] for c in cotangents]
-        at = (steps.t[s, b], steps.y[s, b], steps.h[s, b], p.detach()[b])
-        if compiled is None:
-            parts = linearise(method.stages, rhs, *at, given)
-        else:  # one shape only: pad with steps of no length
-            fill = _ROWS - len(s)
-            at = tuple(functional.pad(a, (0, 0, 0, fill)) for a in at)
-            given = [functional.pad(c, (0, 0, 0, fill)) for c in given]
-            parts = tuple(x[: len(s)] for x in compiled(method.stages, rhs, *at, given))
-        grad_y[s, b], grad_rows[s, b], by_y[s, b], by_p[s, b] = parts
-    return grad_y, grad_rows.sum(0), by_y, by_p
-
-
-def linearise(
-    stages: Callable[..., Any],
-    rhs: Rhs,
-    t: Tensor,
-    y: Tensor,
-    h: Tensor,
-    p: Tensor,
-    given: list[Tensor],
-) -> Parts:
-    """Linearise some rows with one graph; see :func:`_linearise_all`."""
-    with torch.enable_grad():
-        y, p = y.requires_grad_(), p.requires_grad_()
-        ends = stages(rhs, t, y, h, p)
-        grads = [_vjp(ends, y, p, given)]
-        grads += [_vjp(ends[:1], y, p, [unit]) for unit in _units(y)]
-    by_y, by_p = (torch.stack(parts, 1) for parts in zip(*grads[1:], strict=True))
-    return *grads[0], by_y, by_p
-
-
-def linearise_whole(
-    stages: Callable[..., Any],
-    rhs: Rhs,
-    t: Tensor,
-    y: Tensor,
-    h: Tensor,
-    p: Tensor,
-    given: list[Tensor],
-) -> Parts:
-    """The same as :func:`linearise`, written for torch.compile."""
-    ends, back = torch.func.vjp(lambda a, b: stages(rhs, t, a, h, b), y, p)[:2]
-    zeros = [torch.zeros_like(end) for end in ends[1:]]
-    grads = [back(tuple(given))]
-    grads += [back((unit, *zeros)) for unit in _units(y)]
-    by_y, by_p = (torch.stack(parts, 1) for parts in zip(*grads[1:], strict=True))
-    return *grads[0], by_y, by_p
-
-
-def _units(y: Tensor) -> list[Tensor]:
-    """Unit vectors of the state, for every row."""
-    eye = torch.eye(y.shape[1], dtype=y.dtype, device=y.device)
-    return [row.expand_as(y) for row in eye]
-
-
-def _vjp(
-    outputs: tuple[Tensor, ...], y: Tensor, p: Tensor, cotangents: list[Tensor]
+def _recur(
+    ctx: Any, steps: Steps, p: Tensor, direct: Tensor, given: list[Tensor]
 ) -> tuple[Tensor, Tensor]:
-    """Vector-Jacobian product, zeros where nothing depends on y or p."""
-    used = [(o, c) for o, c in zip(outputs, cotangents, strict=True) if o.requires_grad]
-    if not used:
-        return torch.zeros_like(y), torch.zeros_like(p)
-    grads = torch.autograd.grad(
-        [o for o, _ in used], (y, p), [c for _, c in used], retain_graph=True,
-        materialize_grads=True,
-    )  # fmt: skip
-    return grads[0], grads[1]
+    """Go through the steps from the last to the first; gradients in the order of the places.
+
+    ``total`` is the cotangent of the state where the steps gone through begin; its last row of
+    ones adds the last head.
+    """
+    method, rhs = ctx.method, ctx.rhs
+    size, blocks = len(direct), list(steps.blocks(_VALUES // len(direct) ** 2))
+    largest = max(sum(widths) for _, widths in blocks)
+    differentiate = ctx.settings.linearise or method.linearise(direct, largest)
+    total = torch.cat([direct.new_zeros(size, len(p)), direct.new_ones(1, len(p))])
+    grad_p = torch.zeros_like(p)
+    for start, widths in blocks:
+        part = slice(start, start + sum(widths))
+        place = steps.place[part]
+        at = (steps.t[part], steps.y[:, part], steps.h[part], p[place])
+        heads, pull = differentiate(rhs, *at, [g[:, part] for g in given])
+        heads[size] += direct[:, part]
+        ahead = []
+        for width, head in zip(widths[::-1], heads.split(widths, 2)[::-1], strict=True):
+            now = total[:, :width]
+            ahead.append(now[:size].clone())
+            torch.sum(now[:, None] * head, 0, out=now[:size])
+        if ctx.needs_input_grad[1]:
+            grad_p.index_add_(0, place, pull(torch.cat(ahead[::-1], 1)))
+    return total[:size], grad_p

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from pima_physics.engines import Describe, Rhs, tolerances
 from pima_physics.engines.adaptive import Attempt, Method, Settings
+from pima_physics.engines.linearise import Linearise
 from pima_physics.engines.replay import solve as solve_adaptive
 
 _GAMMA = 0.5
@@ -34,7 +35,7 @@ def jacobian(rhs: Rhs, t: Tensor, y: Tensor, p: Tensor) -> tuple[Tensor, Tensor]
     with torch.enable_grad():
         many = [x.repeat_interleave(size, 0) for x in (t, y, p)]
         time, state = (x if x.requires_grad else x.requires_grad_() for x in many[:2])
-        slopes = rhs(time, state, many[2]).view(rows, size, size)
+        slopes = rhs(time, state, many[2]).reshape(rows, size, size)
         own = slopes.diagonal(dim1=1, dim2=2).sum()
         if not own.requires_grad:  # the rate depends on nothing
             return y.new_zeros(rows, size, size), torch.zeros_like(y)
@@ -46,8 +47,7 @@ def jacobian(rhs: Rhs, t: Tensor, y: Tensor, p: Tensor) -> tuple[Tensor, Tensor]
 
 def _step(rhs: Rhs, t: Tensor, y: Tensor, f: Tensor, h: Tensor, p: Tensor) -> tuple[Tensor, Tensor]:
     """Return the new state and the error estimate, which is the last stage."""
-    # a sample that has arrived has h = 0: any step will do, its result is not used
-    h = torch.where(h > 0, h, torch.ones_like(h))
+    h = h.clamp(min=torch.finfo(h.dtype).tiny ** 0.25)  # 0 where a sample has arrived
     by_y, by_t = jacobian(rhs, t, y, p)
     eye = torch.eye(y.shape[1], dtype=y.dtype, device=y.device)
     factors, pivots, _ = torch.linalg.lu_factor_ex(eye / (_GAMMA * h[..., None]) - by_y)
@@ -68,17 +68,19 @@ def attempt(like: Tensor) -> Attempt:
     def step(
         rhs: Rhs, t: Tensor, y: Tensor, f: Tensor, h: Tensor, p: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-        y1, error = _step(rhs, t, y, f, h, p)
-        return y1, rhs(t + h, y1, p), error, None
+        t, h = t[:, None], h[:, None]
+        y1, error = _step(rhs, t, y.T, f.T, h, p)
+        y1 = torch.where(h > 0, y1, y.T)
+        return y1.T, rhs(t + h, y1, p).T, error.T, None
 
     return step
 
 
 def stages(rhs: Rhs, t: Tensor, y: Tensor, h: Tensor, p: Tensor) -> tuple[Tensor, ...]:
-    """The same step as a differentiable function: (y1, f0, f1)."""
-    f = rhs(t, y, p)
-    y1, _ = _step(rhs, t, y, f, h, p)
-    return y1, f, rhs(t + h, y1, p)
+    """The same step as a differentiable function: (y1, f0)."""
+    f = rhs(t[:, None], y.T, p)
+    y1, _ = _step(rhs, t[:, None], y.T, f, h[:, None], p)
+    return y1.T, f.T
 
 
 def weights(x: Tensor, h: Tensor) -> tuple[Tensor, ...]:
@@ -86,7 +88,7 @@ def weights(x: Tensor, h: Tensor) -> tuple[Tensor, ...]:
     return x * x * (3 - 2 * x), h * x * (1 - x) ** 2, h * x * x * (x - 1)
 
 
-METHOD = Method(order=3, attempt=attempt, stages=stages, weights=weights)
+METHOD = Method(3, attempt, weights, linearise=lambda like, columns: Linearise(stages))
 
 
 def solve(
