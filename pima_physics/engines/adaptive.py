@@ -58,7 +58,7 @@ class Settings:
     describe: Describe
     fix: str
     step: Callable[..., Any] | None = None  # compiled `advance`, if any
-    linearise: Callable[..., Any] | None = None  # compiled linearisation, if any
+    linearise: Any = None  # compiled linearisation, if any
 
 
 def start_size(y: Tensor, f: Tensor, f_near: Tensor, span: Tensor) -> Tensor:
@@ -110,9 +110,9 @@ def advance(
     before = y.abs()
     size = torch.maximum(size, before)
     allowed = torch.add(torch.maximum(before, y1.abs()), size, alpha=atol / rtol)
-    square = (error / allowed).square().mean(0)  # of the error, in units of rtol
-    good = square <= rtol * rtol  # False where not finite
-    factor = square.pow(-0.5 / order) * (0.9 * rtol ** (1 / order))
+    square, limit = (error / allowed).square().sum(0), len(y) * rtol**2  # an RMS of at most rtol
+    good = square <= limit  # False where not finite
+    factor = square.pow(-0.5 / order) * (0.9 * limit ** (0.5 / order))
     factor = torch.nan_to_num(factor, nan=0.2).clamp(0.2, 8.0)
     done = h * good
     left = left - done

@@ -26,7 +26,7 @@ from pima_physics.engines import Rhs
 from pima_physics.engines.adaptive import Method, Settings, march
 from pima_physics.engines.record import Steps
 
-_VALUES = 65536  # steps x n^2 differentiated together: the working set stays in the cache
+_VALUES = 131_072  # steps x n^2 differentiated together: fewer pay more overhead, more memory
 
 
 def solve(
@@ -95,11 +95,12 @@ def _recur(
     ones adds the last head.
     """
     method, rhs = ctx.method, ctx.rhs
-    size, blocks = len(direct), list(steps.blocks(_VALUES // len(direct) ** 2))
+    size, kernels = len(direct), ctx.settings.linearise
+    blocks = list(steps.blocks(kernels.columns if kernels else _VALUES // size**2))
     largest = max(sum(widths) for _, widths in blocks)
-    differentiate = ctx.settings.linearise or method.linearise(direct, largest)
+    differentiate = kernels or method.linearise(direct, largest)
     total = torch.cat([direct.new_zeros(size, len(p)), direct.new_ones(1, len(p))])
-    grad_p = torch.zeros_like(p)
+    grad_p = p.new_zeros(p.shape[::-1])
     for start, widths in blocks:
         part = slice(start, start + sum(widths))
         place = steps.place[part]
@@ -112,5 +113,6 @@ def _recur(
             ahead.append(now[:size].clone())
             torch.sum(now[:, None] * head, 0, out=now[:size])
         if ctx.needs_input_grad[1]:
-            grad_p.index_add_(0, place, pull(torch.cat(ahead[::-1], 1)))
-    return total[:size], grad_p
+            rows = pull(torch.cat(ahead[::-1], 1)).T
+            grad_p.scatter_add_(1, place.expand_as(rows), rows)
+    return total[:size], grad_p.T
