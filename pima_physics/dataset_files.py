@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -142,3 +143,16 @@ def _zarr(path: Path) -> dict[str, Any]:
         ) from error
     # Without consolidated metadata zarr reads the store itself, and xarray would warn about it.
     return {"engine": "zarr", "consolidated": False, "chunks": None}
+
+
+def one_thread(variable: xr.DataArray) -> AbstractContextManager[object]:
+    """Read chunks of dask in this thread, unless the user chose a scheduler.
+
+    Training reads ahead in a thread of its own, and each of a pool would keep freed memory.
+    """
+    if variable.chunks is None:
+        return nullcontext()
+    import dask
+
+    chosen = dask.base.get_scheduler() is not None  # pyright: ignore[reportAttributeAccessIssue]
+    return nullcontext() if chosen else dask.config.set(scheduler="synchronous")

@@ -49,7 +49,8 @@ class ModalityData:
 
     def take(self, index: Any) -> ModalityData:
         """Return some samples."""
-        if isinstance(index, Tensor) and index.dtype == torch.long:
+        here = isinstance(index, Tensor) and index.device == self.values.device
+        if here and index.dtype == torch.long:
             return self._map(lambda t: t.index_select(0, index))  # several times as fast
         return self._map(lambda t: t[index])
 

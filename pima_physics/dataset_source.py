@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from pima_physics.dataset_coordinates import Grids, match_coordinates, read_coordinates
-from pima_physics.dataset_files import damaged
+from pima_physics.dataset_files import damaged, one_thread
 from pima_physics.dataset_info import Coordinate, ModalityInfo, Request, channel_dim
 from pima_physics.dataset_units import check_numeric, plain, unit_of
 from pima_physics.errors import DataError, InputError, Problems, UnitError, closest
@@ -67,7 +67,8 @@ class Source:
                 columns.append(np.full((part.stop - part.start, *shape), np.nan))
                 continue
             try:
-                raw = variable.isel({self.sample_dim: part}).values
+                with one_thread(variable):
+                    raw = variable.isel({self.sample_dim: part}).values
             except Exception as error:  # a damaged file shows itself only here
                 raise damaged(name, error) from error
             numbers = raw.astype(np.float64)
@@ -163,7 +164,8 @@ def _find(
         raise DataError(f"variable '{name}' is empty", found=str(dict(variable.sizes)))
     try:
         if variable.nbytes <= KEEP_BYTES:
-            variable = variable.compute()
+            with one_thread(variable):
+                variable = variable.compute()
         variable, unit = plain(variable)
     except Exception as error:  # a damaged file shows itself only when it is read
         raise damaged(name, error) from error

@@ -18,7 +18,8 @@ from pima_physics.dataset_coordinates import fill_grid
 from pima_physics.dataset_info import ModalityInfo
 from pima_physics.dataset_records import ModalityData
 from pima_physics.dataset_source import Source
-from pima_physics.dataset_stream import Store, StreamedModality, too_large
+from pima_physics.dataset_store import Store
+from pima_physics.dataset_stream import StreamedModality, too_large
 from pima_physics.dataset_survey import survey
 from pima_physics.errors import DataError
 from pima_physics.masks import compact

@@ -3,12 +3,12 @@ r"""Modalities that stay on disk: read in contiguous windows, shuffled inside th
 A modality that would not fit into memory is checked and summed up in one pass through the file.
 From then on it is read where it is needed: a few samples become tensors, many stay on disk.
 
-Training draws its batches from windows. A window joins a few contiguous pieces from
-random places of the file, which are shuffled together; the next one is read by a thread while the
-present one is trained on, so that at most three are in memory. Quality of the shuffle: every
-epoch sees every sample once, in other pieces, windows and batches each time; the samples of a
-batch come from up to eight places of the file. In a file that is sorted by some factor with
-many values a batch therefore shows about that many of them, not all: shuffle such a file once.
+Training draws its batches from windows. A window joins a few contiguous pieces from random places
+of the file, which are shuffled together; the next one is read by a thread while the present one is
+trained on, each into memory of its own that is used again. Quality of the shuffle: every epoch sees
+every sample once, in other pieces, windows and batches each time; the samples of a batch come from
+up to eight places of the file. In a file that is sorted by some factor with many values a batch
+therefore shows about that many of them, not all: shuffle such a file once.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from __future__ import annotations
 import hashlib
 import os
 import resource
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,8 @@ from torch import Tensor
 from pima_physics.dataset_info import ModalityInfo
 from pima_physics.dataset_records import Data, ModalityData
 from pima_physics.dataset_source import Source
+from pima_physics.dataset_store import Store
 from pima_physics.errors import DataError
-from pima_physics.masks import compact
 
 # Bytes of values in one window; fewer samples than fit into one are read at once.
 WINDOW_BYTES = 2**24
@@ -70,43 +71,6 @@ def too_large(source: Source, dtype: torch.dtype) -> bool:
     """Whether the tensors of a modality would take more than their share of the memory."""
     numbers = source.size * max(1, int(np.prod(source.shape)))
     return numbers * (dtype.itemsize + 1) > SHARE * available_memory()
-
-
-@dataclass(frozen=True)
-class Store:
-    """A modality on disk, standardised when it is read."""
-
-    source: Source
-    shift: np.ndarray
-    scale: np.ndarray
-    dtype: torch.dtype
-    digest: str
-    observed_share: float = 1.0
-
-    def read(self, positions: np.ndarray) -> tuple[Tensor, Tensor]:
-        """Values and mask of samples in any order, in as few contiguous reads as sensible."""
-        order = np.argsort(positions, kind="stable")
-        wanted = positions[order]
-        values = torch.empty(len(wanted), *self.source.shape, dtype=self.dtype)
-        mask = torch.empty(values.shape, dtype=torch.bool)
-        # A gap of a few samples is read along; a wide one parts two reads.
-        cuts = np.flatnonzero(np.diff(wanted) > 16) + 1
-        done = 0
-        for run in np.split(wanted, cuts):
-            for part, raw in self.source.slices(int(run[0]), int(run[-1]) + 1):
-                inside = run[(run >= part.start) & (run < part.stop)] - part.start
-                z = raw[inside]
-                known = np.isfinite(z)
-                with np.errstate(over="ignore", invalid="ignore"):
-                    z -= self.shift
-                    z /= self.scale
-                if not known.all():
-                    z[~known] = 0.0
-                place = torch.from_numpy(order[done : done + len(inside)])
-                values[place] = torch.from_numpy(z).to(self.dtype)
-                mask[place] = torch.from_numpy(known)
-                done += len(inside)
-        return values, mask
 
 
 class StreamedModality(ModalityData):
@@ -171,13 +135,12 @@ class StreamedModality(ModalityData):
         """Which values were observed, where they are few."""
         return self._whole("mask")
 
-    def load(self, rows: np.ndarray) -> ModalityData:
-        """Tensors of some of the samples."""
+    def load(self, rows: np.ndarray, memory: Tensor | None = None) -> ModalityData:
+        """Tensors of some of the samples, the values in memory that is given or new."""
         where = torch.from_numpy(rows).to(self.present.device)
-        values, mask = self.store.read(self.index[rows])
+        values, mask = self.store.read(self.index[rows], memory)
         grid = None if self.grid is None else {k: v[where] for k, v in self.grid.items()}
-        part = ModalityData(self.info, values, compact(mask), self.present[where], grid)
-        return part.to(self.device)
+        return ModalityData(self.info, values, mask, self.present[where], grid).to(self.device)
 
     def in_memory(self) -> ModalityData:
         """The same as tensors, however large."""
@@ -224,11 +187,11 @@ def window_size(data: Data, batch_size: int) -> int:
     return max(4 * batch_size, WINDOW_BYTES // max(1, each))
 
 
-def load(data: Data, index: Tensor) -> Data:
-    """Tensors of some samples, however many."""
-    rows = index.cpu().numpy()
+def load(data: Data, index: Tensor, memory: Mapping[str, Tensor] | None = None) -> Data:
+    """Tensors of some samples, however many; values from disk in memory that is given or new."""
+    rows, memory = index.cpu().numpy(), memory or {}
     modalities = {
-        name: m.load(rows) if isinstance(m, StreamedModality) else m.take(index)
+        name: m.load(rows, memory.get(name)) if isinstance(m, StreamedModality) else m.take(index)
         for name, m in data.modalities.items()
     }
     return replace(replace(data, modalities={}).take(index), modalities=modalities)
@@ -247,7 +210,11 @@ def ahead(loads: list[Callable[[], Data]]) -> Iterator[Data]:
 
 
 def feed(data: Data, windows: list[list[Tensor]], skip: int = 0) -> Iterator[tuple[Tensor, Data]]:
-    """Batches of windows, with their positions, after the first ``skip``."""
+    """Batches of windows, with their positions, after the first ``skip``.
+
+    Windows of data on disk are read in turn into two pieces of memory, in the order of the file.
+    Batches are copies, as they are of data in memory.
+    """
     if not is_streamed(data):
         yield from ((index, data.take(index)) for sets in windows for index in sets[skip:])
         return
@@ -256,13 +223,18 @@ def feed(data: Data, windows: list[list[Tensor]], skip: int = 0) -> Iterator[tup
         left.append(sets[min(skip, len(sets)) :])
         skip -= min(skip, len(sets))
     left = [sets for sets in left if sets]
-    loads = [lambda sets=sets: load(data, torch.cat(sets)) for sets in left]
-    for sets, window in zip(left, ahead(loads), strict=True):
-        begin = 0
+    rows = [torch.cat(sets).sort().values for sets in left]
+    pieces = [_memory(data, max(map(len, rows[n::2]))) for n in range(min(2, len(rows)))]
+    loads = [partial(load, data, index, pieces[n % 2]) for n, index in enumerate(rows)]
+    for sets, order, window in zip(left, rows, ahead(loads), strict=True):
         for index in sets:
-            yield index, window.take(slice(begin, begin + len(index)))
-            begin += len(index)
-        del window  # before the next one but one is read
+            yield index, window.take(torch.searchsorted(order, index))
+
+
+def _memory(data: Data, count: int) -> dict[str, Tensor]:
+    """Memory for so many samples of what is on disk."""
+    streamed = {n: m for n, m in data.modalities.items() if isinstance(m, StreamedModality)}
+    return {name: m.store.memory(count) for name, m in streamed.items()}
 
 
 def in_turn(
