@@ -98,8 +98,11 @@ class Record:
         source = torch.empty_like(step)
         source[first[step] + place[sample]] = torch.cat([*column, offset + samples])
 
+        work = y.new_empty(len(y), offset + self.batch)  # once: new memory costs more than copies
+
         def gather(part: int, end: Tensor) -> Tensor:
-            values = torch.cat([*(row[part] for row in self.rows), end], -1)
+            parts = [*(row[part] for row in self.rows), end]
+            values = torch.cat(parts, -1, out=work if end.ndim == 2 else work[0])
             return values.gather(-1, source.expand(*end.shape[:-1], -1))  # much the fastest way
 
         width = torch.repeat_interleave(first[:-1], widths)

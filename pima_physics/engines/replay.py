@@ -9,9 +9,10 @@ part that costs, before a short recursion over the steps,
 
 It is the exact gradient of what the forward pass returned, with the step sizes frozen.
 
-Memory: the forward pass keeps 4 n + 2 numbers per step tried and sample (3 n + 2 without a
-middle); the backward pass adds 3 n numbers per accepted step, and the graph of one block of steps,
-``_VALUES / n^2`` of them or one step of every sample, whichever is more.
+Memory: the forward pass keeps 3 n + 2 numbers per sample and step tried (2 n + 2 without a
+middle), then 3 n + 4 per accepted step; the backward pass adds 3 n per accepted step, and one block
+at a time of ``_VALUES / n^2`` steps (or one step of every sample, if that is more): its graph and,
+for the explicit engine, 20 n (n + 1) numbers a step.
 """
 
 from __future__ import annotations
@@ -56,10 +57,14 @@ class _Replay(torch.autograd.Function):
         weights = method.weights(x, h)
         ctx.save_for_backward(p, here, after, h, *weights)
         ctx.method, ctx.rhs, ctx.steps, ctx.settings = method, rhs, steps, settings
-        y0, y1, f0, f1 = (z[:, i] for z in (steps.y, steps.f) for i in (here, after))
-        out = y0 + weights[0] * (y1 - y0) + weights[1] * f0 + weights[2] * f1
+        where = [i.expand(len(steps.y), -1) for i in (here, after)]
+        start = steps.y.gather(1, where[0])
+        part = steps.y.gather(1, where[1]).sub_(start)
+        out = torch.addcmul(start, weights[0], part)
+        for i, weight in zip(where, weights[1:3], strict=True):
+            out.addcmul_(weight, torch.gather(steps.f, 1, i, out=part))
         if steps.middle is not None:
-            out = out + weights[3] * (steps.middle[:, here] - y0)
+            out.addcmul_(weights[3], torch.gather(steps.middle, 1, where[0], out=part).sub_(start))
         return out.view(-1, *times.shape).permute(1, 2, 0)
 
     @staticmethod
@@ -80,7 +85,7 @@ class _Replay(torch.autograd.Function):
             middle = [collect(weights[3])]
         given = [collect(weights[1], late), *middle]
         direct = collect(stay, weights[0])
-        grad_y, grad_p = _recur(ctx, steps, p.detach()[steps.order], direct, given)
+        grad_y, grad_p = _recur(ctx, steps, p.detach().T[:, steps.order], direct, given)
         back = torch.empty_like(steps.order)
         back[steps.order] = torch.arange(len(back), device=back.device)
         return grad_y[:, back].T, grad_p[back], None, None, None, None, None
@@ -99,12 +104,17 @@ def _recur(
     blocks = list(steps.blocks(kernels.columns if kernels else _VALUES // size**2))
     largest = max(sum(widths) for _, widths in blocks)
     differentiate = kernels or method.linearise(direct, largest)
-    total = torch.cat([direct.new_zeros(size, len(p)), direct.new_ones(1, len(p))])
-    grad_p = p.new_zeros(p.shape[::-1])
+    total = torch.cat([direct.new_zeros(size, p.shape[1]), direct.new_ones(1, p.shape[1])])
+    grad_p = torch.zeros_like(p)
     for start, widths in blocks:
         part = slice(start, start + sum(widths))
         place = steps.place[part]
-        at = (steps.t[part], steps.y[:, part], steps.h[part], p[place])
+        at = (
+            steps.t[part],
+            steps.y[:, part],
+            steps.h[part],
+            p.gather(1, place.expand(len(p), -1)).T,
+        )
         heads, pull = differentiate(rhs, *at, [g[:, part] for g in given])
         heads[size] += direct[:, part]
         ahead = []

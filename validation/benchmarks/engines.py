@@ -1,8 +1,9 @@
 r"""ODE engines against plain torchdiffeq: time of forward and backward pass, and errors.
 
 One run compares everything on one machine: every method solves the same batches at the same
-tolerances (rtol 1e-6, atol 1e-8), 64 output times, float64, and is timed in turns. The error is
-the largest one over samples, times and states, against the closed form or SciPy at 1e-11,
+tolerances (rtol 1e-6, atol 1e-8), 64 output times, float64, and is timed in turns: medians of the
+time that the processor spent, which other work on the machine changes least. The error is the
+largest one over samples, times and states, against the closed form or SciPy at 1e-11,
 divided by the largest value of the state. The loss is the sum of squares of all outputs.
 """
 
@@ -57,10 +58,10 @@ def torchdiffeq(system: System, p: Tensor, *, limit: float = float("inf")) -> Te
     """Plain torchdiffeq, with its own error norm over the whole batch."""
     from torchdiffeq import odeint
 
-    end = time.perf_counter() + limit
+    end = time.process_time() + limit
 
     def rhs(t: Tensor, y: Tensor) -> Tensor:
-        if time.perf_counter() > end:
+        if time.process_time() > end:
             raise OutOfTimeError
         return system.rhs(t, y, p)
 
@@ -87,12 +88,12 @@ def closed_form(system: System, p: Tensor) -> Tensor:
 
 
 def once(system: System, solver: Solver) -> tuple[float, Tensor]:
-    """Seconds of a forward and backward pass, and the solution."""
+    """Processor seconds of a forward and backward pass, and the solution."""
     p = system.parameters.clone().requires_grad_()
-    began = time.perf_counter()
+    began = time.process_time()
     states = solver(system, p)
     states.square().sum().backward()
-    seconds = time.perf_counter() - began
+    seconds = time.process_time() - began
     return seconds, states.detach()
 
 
@@ -111,7 +112,9 @@ def compare(system: System, solvers: dict[str, Solver], repeats: int) -> list[Ro
     states, seconds = {}, {name: [] for name in solvers}
     notes = {}
     for name, solver in solvers.items():
-        first, states[name] = once(system, solver)
+        began = time.perf_counter()
+        _, states[name] = once(system, solver)
+        first = time.perf_counter() - began  # compilers run beside this process
         notes[name] = f"first call {first:.0f} s" if "compiled" in name else ""
     for _ in range(repeats):
         for name, solver in solvers.items():
