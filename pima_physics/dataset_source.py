@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 import xarray as xr
@@ -52,10 +53,11 @@ class Source:
     def slices(self, begin: int = 0, end: int | None = None) -> Iterator[tuple[slice, np.ndarray]]:
         """Yield float64 values of some samples, in the modality's unit, NaN if not observed."""
         points = max(1, int(np.prod(self.shape)))
-        step, end = max(1, SLICE_NUMBERS // points), self.size if end is None else end
-        for first in range(begin, end, step):
-            part = slice(first, min(first + step, end))
-            yield part, self._read(part)
+        length = (self.size if end is None else end) - begin
+        count = max(1, round(length * points / SLICE_NUMBERS))
+        edges = np.linspace(begin, begin + length, min(count, max(1, length)) + 1).astype(int)
+        for first, last in pairwise(edges.tolist()):
+            yield (part := slice(first, last)), self._read(part)
 
     def _read(self, part: slice) -> np.ndarray:
         columns = []

@@ -54,20 +54,26 @@ class Store:
                     raw = raw[inside]
                 here = slice(done, done + len(inside))
                 place = here if order is None else order[here]
-                known = np.isfinite(raw).reshape(len(raw), -1)
-                some, every = known.any(1), known.all(1)
-                if mask is None and (some != every).any():
-                    mask = np.repeat(flags, known.shape[1]).reshape(stored.shape)
-                flags[place] = some
-                if mask is not None:
-                    mask[place] = known.reshape(raw.shape)
+                done += len(inside)
                 with np.errstate(over="ignore", invalid="ignore"):
+                    # One pass tells where all are observed: a sum with NaN is none.
+                    known = None if np.isfinite(raw.sum()) else np.isfinite(raw)
                     raw -= self.shift
                     raw /= self.scale
+                    if known is not None:
+                        raw[~known] = 0.0
                     stored[place] = raw
-                if not every.all():
-                    stored[place] = np.where(known.reshape(raw.shape), stored[place], 0.0)
-                done += len(inside)
+                if known is not None and mask is None and _with_gaps(known):
+                    mask = np.repeat(flags, known[0].size).reshape(stored.shape)
+                flags[place] = True if known is None else known.reshape(len(raw), -1).any(1)
+                if mask is not None:
+                    mask[place] = True if known is None else known
         if mask is not None:
             return values, torch.from_numpy(mask)
         return values, expand(torch.from_numpy(flags), values.shape)
+
+
+def _with_gaps(known: np.ndarray) -> bool:
+    """Whether some sample was observed in part."""
+    flat = known.reshape(len(known), -1)
+    return bool((flat.any(1) != flat.all(1)).any())

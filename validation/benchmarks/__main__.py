@@ -22,6 +22,7 @@ SCRIPTS = {
     "step": ("--repeats", "60"),
     "multivae": ("--repeats", "4"),
     "stream": ("--epochs", "2"),
+    "kills": ("--aimed", "1", "--chained", "5", "--workers", "2"),
     "growth": (),
     "startup": (),
     "gpu": (),
