@@ -152,7 +152,7 @@ def one_thread(variable: xr.DataArray) -> AbstractContextManager[object]:
     """
     if variable.chunks is None:
         return nullcontext()
-    import dask
+    from dask import base, config
 
-    chosen = dask.base.get_scheduler() is not None  # pyright: ignore[reportAttributeAccessIssue]
-    return nullcontext() if chosen else dask.config.set(scheduler="synchronous")
+    chosen = base.get_scheduler() is not None
+    return nullcontext() if chosen else config.set(scheduler="synchronous")

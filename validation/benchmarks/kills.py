@@ -184,10 +184,11 @@ def row(path: Path, folder: Path, whole: Whole, aim: str, hits: list[Moment]) ->
     for attempt in range(10):
         run, found = RunFolder(folder / str(attempt)), []
         for moment in hits:
-            found.append(killed(path, run, moment, 0.8**attempt))
-            if found[-1] is None:
+            hit = killed(path, run, moment, 0.8**attempt)
+            if hit is None:
                 break
-        if None not in found:
+            found.append(hit)
+        if len(found) == len(hits):
             finish(begin(path, run, "--resume"))
             lived = sum(seconds for seconds, _ in found)
             return Row(aim, lived, found[-1][1], same_results(whole.run, run))
