@@ -140,7 +140,8 @@ METHOD = Method(5, attempt, weights, linearise, late=_MIDDLE[6])
 class Compiled:
     """Step and linearisation of one right-hand side, compiled by torch.compile.
 
-    Compilation takes seconds at the first solve of each batch size; keep the object.
+    Compilation takes 20 s or so at the first solve of each batch size; keep the object. (torch
+    keeps its code on disk, so that a later process needs a few seconds.)
     """
 
     def __init__(self) -> None:

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
@@ -195,7 +196,8 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="file for the table")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), TemporaryDirectory() as folder:
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = folder  # first calls compile, whoever ran before
         warnings.simplefilter("ignore", DeprecationWarning)
         rows = run(
             compiled=not options.no_compiled, repeats=options.repeats, stiff=not options.no_stiff
