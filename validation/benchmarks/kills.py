@@ -124,8 +124,8 @@ def state(run: RunFolder) -> str:
     if not listed:
         text = "no checkpoint"
     elif "state" not in listed:
-        done = "best" in listed
-        text = "checkpoint of the finished training" if done else "checkpoint before training"
+        trained = "done" in listed
+        text = "checkpoint of the finished training" if trained else "checkpoint before training"
     else:
         content = (run.checkpoint / listed["state"]["file"]).read_bytes()
         loop = unpack(content)["loop"]
