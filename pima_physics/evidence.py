@@ -32,6 +32,10 @@ Array = NDArray[np.float64]
 NULL_DRAWS, NULL_SAMPLES, NULL_STARTS = 19, 500, 40
 BOOTSTRAPS = 5
 STABLE = 0.8
+# What a bend shows at most, in nats per sample and cut: one continuous (Gaussian) feature along an
+# arc of any length, seen on its chord with noise of a tenth of the radius. It does not fade with
+# the number of samples. Two equal Gaussians show as much 3.6 standard deviations apart, 0.11 at 5.
+BEND = 0.025
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,8 @@ class Finding:
         Nats per sample over the best density with a single mode; samples without this view
         count as without evidence.
     null : float
-        95 % quantile of the evidence that the same search finds where there are no groups.
+        What continuous data show at most: the 95 % quantile of the evidence that the search finds
+        in featureless data, and on top what the bend of a continuous feature shows.
     p_value : float
     stability : float
         Agreement of the partition with those found from bootstrap samples, 0 to 1.
@@ -93,16 +98,15 @@ def examine(
     null = np.array(null_evidence(node.view.white.shape[1], node.outcomes))
     nats = node.evidence * present
     stability = _stability(node, rng)
-    threshold = float(np.quantile(null, 0.95))
     return Finding(
         node.view.representation.name,
         node.probability,
         separation(node.mixture),
         nats / samples,
-        threshold / samples,
+        (_chance(node) + _bend(node)) / samples,
         (1 + int((null >= nats).sum())) / (1 + len(null)),
         stability,
-        bool(above_chance(node, conditional) and stability > STABLE and confirmed),
+        bool(_clear(node) and conditional > CHANCE_NATS and stability > STABLE and confirmed),
         conditional / samples,
         bool(confirmed),
     )
@@ -136,17 +140,33 @@ def finding_of(
 
 def above_chance(node: Node, conditional: float) -> bool:
     """More evidence than a search finds in featureless data, and some given the other nodes."""
-    assert node.view is not None
-    null = null_evidence(node.view.white.shape[1], node.outcomes)
-    found = node.evidence * len(node.bins)
-    return found > float(np.quantile(null, 0.95)) and conditional > CHANCE_NATS
+    return node.nats > _chance(node) and conditional > CHANCE_NATS
 
 
 def confirmed_by(straight: Sequence[View], nodes: Sequence[Node], j: int) -> bool:
-    """Whether a view without bends shows a node of a set, beside the others, above chance."""
-    again = seen_in(straight, nodes, j)
-    rest = [n for i, n in enumerate(nodes) if i != j]
-    return again is not None and above_chance(again, conditional_nats(again, rest))
+    """Whether a view without strong bends shows a node of a set, beside the others above chance.
+
+    Blindness to the others costs evidence: that of a bend may be exceeded by the node alone.
+    """
+    again, alone = seen_in(straight, nodes, j), seen_in(straight, [nodes[j]], 0)
+    if again is None:
+        return False
+    nats = conditional_nats(again, [n for i, n in enumerate(nodes) if i != j])
+    return above_chance(again, nats) and any(_clear(n) for n in (again, alone) if n is not None)
+
+
+def _clear(node: Node) -> bool:
+    """More than chance and a bend show together."""
+    return node.nats > _chance(node) + _bend(node)
+
+
+def _chance(node: Node) -> float:
+    assert node.view is not None
+    return float(np.quantile(null_evidence(node.view.white.shape[1], node.outcomes), 0.95))
+
+
+def _bend(node: Node) -> float:
+    return BEND * (node.outcomes - 1) * len(node.bins)
 
 
 @lru_cache(maxsize=64)

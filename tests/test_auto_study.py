@@ -80,7 +80,6 @@ def test_small_version_of_the_number_of_nodes(tmp_path: Path) -> None:
 
 
 @pytest.mark.study
-@pytest.mark.xfail(strict=True, reason="one false node in 4 of 5 seeds; see results/table.md")
 def test_the_continuous_control_has_no_node(tmp_path: Path) -> None:
     conduct(
         numbers(1000, 20, tmp_path), options(tmp_path, only="continuous"), say=lambda line: None

@@ -9,7 +9,7 @@ import pytest
 
 import pima_physics as pima
 from pima_physics.discovery import discover, find_nodes
-from pima_physics.evidence import above_chance, from_labels, predicted
+from pima_physics.evidence import BEND, above_chance, from_labels, predicted
 from pima_physics.modes import histograms, multimodality
 from pima_physics.nodesets import agreement, along, conditional_nats, given, judge
 from pima_physics.pursuit import blind_axes, pursue, starting_directions, whiten
@@ -206,6 +206,29 @@ def test_two_modes_are_evidence_in_proportion_to_the_samples() -> None:
         found.append(multimodality(mass, np.array([96])))
     assert 0.07 < found[1] < 0.14
     assert found[0] == pytest.approx(found[1], rel=0.25)
+
+
+@pytest.mark.parametrize("length", [1.0, 1.6, 2.0, 3.0, 5.0])
+def test_an_arc_shows_no_more_than_a_bend_is_said_to_show(length: float) -> None:
+    rng = np.random.default_rng(0)
+    chord = np.sin(length * rng.normal(size=100_000)) + 0.1 * rng.normal(size=100_000)
+    mass = histograms(((chord - chord.mean()) / chord.std())[:, None])[1][0]
+    assert multimodality(mass, np.array([96])) < 1.05 * BEND
+
+
+def test_a_bent_feature_of_the_latent_is_not_supported_and_groups_are() -> None:
+    rng = np.random.default_rng(0)
+    along_arc = 1.5 * rng.normal(size=SAMPLES)
+    arc = np.column_stack([np.sin(along_arc), np.cos(along_arc)])
+    arc = arc + 0.15 * rng.normal(size=arc.shape)
+    # The bend is above chance (about 30 nats, chance shows 5): it is only not taken for groups.
+    for groups, supported in ((0.0, False), (5.0, True)):
+        label = rng.integers(0, 2, SAMPLES)
+        own = groups * label + rng.normal(size=SAMPLES)
+        latent = representation(np.column_stack([arc, own, rng.normal(size=(SAMPLES, 3))]))
+        (finding,) = discover([latent], pima.DAG(a=2), seed=0).findings
+        assert finding.p_value < 0.06
+        assert finding.supported == supported
 
 
 def test_the_search_repeats_exactly_and_does_not_change_its_input() -> None:
