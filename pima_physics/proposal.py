@@ -13,10 +13,11 @@ from pima_physics.dataset import Data
 from pima_physics.discovery import find_nodes
 from pima_physics.evidence import Finding, examine
 from pima_physics.nodesets import RAREST, Node
+from pima_physics.proposal_prototypes import count_groups
 from pima_physics.representations import Representation
 from pima_physics.search import Found
 from pima_physics.sharing import nothing_shared, shared_nats
-from pima_physics.single import ENOUGH_TO_WHITEN, find_prototypes
+from pima_physics.single import ENOUGH_TO_WHITEN
 
 Array = NDArray[np.float64]
 
@@ -218,15 +219,8 @@ def _joined(a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.int64] | N
 
 
 def _few_samples(data: Data, seed: int) -> Proposal:
-    """One node: as many groups around prototypes as are supported."""
-    curve, best, total = [], (), 0.0
-    for count in range(2, min(MOST_OUTCOMES, data.size // 4) + 1):
-        found = find_prototypes(data, count, seed=seed)
-        if found is None:
-            break
-        apart = found.supported and found.separation > BIMODAL
-        curve.append(Tried((count,), (found.evidence,), int(apart)))
-        if apart and found.evidence > total:
-            best, total = (count,), found.evidence
-    reason = "the number of groups with most evidence" if best else "no groups above chance"
-    return Proposal(best, tuple(curve), reason)
+    """One node: as many groups around prototypes as differ, each from each."""
+    tried = count_groups(data, min(MOST_OUTCOMES, data.size // 4), seed=seed)
+    curve = tuple(Tried((f.probability.shape[1],), (f.evidence,), int(h)) for f, h in tried)
+    best = next((t.outcomes for t in reversed(curve) if t.holds), ())
+    return Proposal(best, curve, "as many groups as differ" if best else "no groups above chance")

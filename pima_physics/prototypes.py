@@ -93,7 +93,9 @@ def partition(
             if (new == label).all():
                 break
             label = new
-            prototypes = [_means(b, label, p) for b, p in zip(blocks, prototypes, strict=True)]
+            prototypes = [
+                means_by_group(b, label, p) for b, p in zip(blocks, prototypes, strict=True)
+            ]
         value = float(-0.5 * (counts * np.log(variance)).sum())
         full = np.bincount(label, minlength=groups).min() >= FEWEST
         if full and (best is None or value > best.log_likelihood):
@@ -117,8 +119,8 @@ def _distances(block: Block, prototypes: Array, square: Array) -> Array:
     return np.maximum(square[:, None] - 2.0 * cross + block.mask @ (prototypes**2).T, 0.0)
 
 
-def _means(block: Block, label: NDArray[np.int64], old: Array) -> Array:
-    """Mean of every group over the observed entries; unobserved ones keep their value."""
+def means_by_group(block: Block, label: NDArray[np.int64], old: Array) -> Array:
+    """Mean of every group over the observed entries; unobserved ones keep the old value."""
     member = (label == np.arange(len(old))[:, None]).astype(float)
     weight = member @ block.mask
     return np.where(weight > 0, member @ block.values / np.maximum(weight, 1e-12), old)
@@ -132,12 +134,26 @@ def partition_evidence(blocks: Sequence[Block], label: NDArray[np.int64]) -> flo
     """
     from scipy.sparse.csgraph import minimum_spanning_tree
 
+    return float(minimum_spanning_tree(np.maximum(_pairs(blocks, label), 1e-12)).sum())
+
+
+def least_evidence(blocks: Sequence[Block], label: NDArray[np.int64]) -> float:
+    """Nats, over all samples, by which the two closest groups differ more than chance allows.
+
+    The chance that any of several pairs shows so much is their number times that of one.
+    """
+    pairs = _pairs(blocks, label)[np.tril_indices(int(label.max()) + 1, -1)]
+    return float(pairs.min() * len(label) - np.log(len(pairs)))
+
+
+def _pairs(blocks: Sequence[Block], label: NDArray[np.int64]) -> Array:
+    """Evidence of the cut between every two groups, below the diagonal."""
     groups = int(label.max()) + 1
     weights = np.zeros((groups, groups))
     for a in range(groups):
         for b in range(a):
-            weights[a, b] = max(_pair_evidence(blocks, label, a, b), 1e-12)
-    return float(minimum_spanning_tree(weights).sum())
+            weights[a, b] = _pair_evidence(blocks, label, a, b)
+    return weights
 
 
 def _pair_evidence(blocks: Sequence[Block], label: NDArray[np.int64], a: int, b: int) -> float:
@@ -147,7 +163,7 @@ def _pair_evidence(blocks: Sequence[Block], label: NDArray[np.int64], a: int, b:
     for block in blocks:
         part = block.take(either)
         which = np.where(label[either] == a, 0, 1)
-        first, second = _means(part, which, np.zeros((2, part.values.shape[1])))
+        first, second = means_by_group(part, which, np.zeros((2, part.values.shape[1])))
         contrast = second - first
         norm = (part.mask * contrast**2).sum(1)
         centred = (part.values - part.mask * 0.5 * (first + second)) @ contrast

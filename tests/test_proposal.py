@@ -7,14 +7,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import xarray as xr
 import yaml
 from typer.testing import CliRunner
 
+import pima_physics as pima
 from pima_physics.cli import app
+from pima_physics.dataset import Data
 from pima_physics.datasets import continuous_control
 from pima_physics.proposal import _joined, propose
 from pima_physics.representations import Representation
 from pima_physics.results import load
+from pima_physics.training import prepare_fit
 
 
 def latent(values: np.ndarray) -> list[Representation]:
@@ -58,6 +62,31 @@ def test_cuts_of_one_variable_are_put_together_and_features_of_their_own_are_not
     assert _joined(np.tile([0, 0, 1, 1], 50), np.tile([0, 1, 0, 1], 50)) is None
 
 
+def few(values: np.ndarray) -> Data:
+    """One modality of few samples."""
+    spread = (values - values.mean(0)) / values.std()
+    data = xr.Dataset({"m": (("sample", "x"), spread, {"units": "mm"})})
+    model = pima.PIMA(modalities={"m": pima.Neural("m")}, dag=pima.DAG(a=2), latent_dim=2)
+    return prepare_fit(model, data, seed=0).data
+
+
+@pytest.mark.parametrize("groups", [2, 3, 5])
+def test_few_samples_show_as_many_groups_as_there_are(groups: int) -> None:
+    """Ten standard deviations apart, 80 samples: 21 of 24 such sets came out right."""
+    rng = np.random.default_rng(1)
+    centres = rng.normal(size=(groups, 20)) * 10.0 / np.sqrt(40.0)
+    label = rng.integers(0, groups, 80)
+    data = few(centres[label] + rng.normal(size=(80, 20)))
+    assert propose([], data, seed=1).outcomes == (groups,)
+
+
+def test_few_samples_of_one_continuous_feature_have_no_groups() -> None:
+    rng = np.random.default_rng(0)
+    rate = 3.0 * (1.0 + 0.5 * rng.random((60, 1)))
+    curves = np.sin(rate * np.linspace(0.0, 1.0, 20)) + 0.02 * rng.normal(size=(60, 20))
+    assert propose([], few(curves), seed=0).outcomes == ()
+
+
 def test_nothing_to_find_is_an_error_that_keeps_what_was_tried(tmp_path: Path) -> None:
     data, _ = continuous_control(250, seed=0, image_size=10, points=16)
     data.to_netcdf(tmp_path / "data.nc")
@@ -83,8 +112,6 @@ def test_nothing_to_find_is_an_error_that_keeps_what_was_tried(tmp_path: Path) -
 
 
 def test_proposed_nodes_are_fitted_and_kept(tmp_path: Path) -> None:
-    import xarray as xr
-
     rng = np.random.default_rng(0)
     label = rng.integers(0, 2, 240)
     two = [label[:, None] * 4.0 + rng.normal(size=(240, 3)) for _ in range(2)]
