@@ -26,6 +26,7 @@ from pima_physics.search import Found, find_sets
 from pima_physics.sharing import nothing_shared, shared_nats
 from pima_physics.single_choice import find_single
 from pima_physics.structure import GraphPosterior, best_network, counts_by_target
+from pima_physics.structure_errors import doubt_of
 from pima_physics.structure_naming import naming_of
 from pima_physics.views import SEARCHED, View
 
@@ -273,7 +274,8 @@ def _with_graph(
         counts, rows = weights.sum(0), None
     else:
         counts, rows = counts_by_target(weights, intervened.cpu().numpy())
-    posterior, net = best_network(counts, knowledge=dag.knowledge, intervened=rows)
+    doubt = doubt_of([f.probability for f in findings])
+    posterior, net = best_network(counts, knowledge=dag.knowledge, intervened=rows, doubt=doubt)
     listed = tuple((_names(found), found.score, found.left) for found in sets)
     return Discovery(findings, responsibility, posterior, tuple(net.tables), listed)
 

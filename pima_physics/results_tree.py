@@ -20,7 +20,13 @@ from pima_physics.dataset import Split
 from pima_physics.discovery import Discovery
 from pima_physics.inference import Posterior
 from pima_physics.model import Network
-from pima_physics.structure import GraphPosterior, counts_by_target, fit_tables, graph_posterior
+from pima_physics.structure import (
+    GraphPosterior,
+    counts_by_target,
+    fit_tables,
+    posterior_of_labels,
+)
+from pima_physics.structure_errors import doubt_of
 
 Array = NDArray[Any]
 
@@ -75,9 +81,9 @@ def learn_graph(network: Network, responsibility: Array, intervened: Array | Non
     counts, rows = weights.sum(0), None
     if intervened is not None:
         counts, rows = counts_by_target(weights, intervened)
-    exact = graph_posterior(
-        counts, knowledge=dag.knowledge, intervened=rows, generator=np.random.default_rng(0)
-    )
+    each = marginals(responsibility, dag.outcomes)
+    doubt = doubt_of([each[:, j, :c] for j, c in enumerate(dag.outcomes)])
+    exact = posterior_of_labels(counts, knowledge=dag.knowledge, intervened=rows, doubt=doubt)
     strength = network.prior.edge_strength().detach().double().cpu().numpy()
     adjacency = (strength > PRESENT).astype(int)
     net = fit_tables(counts, adjacency, PSEUDOCOUNT, nodes=dag.nodes, intervened=rows)

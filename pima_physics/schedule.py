@@ -21,7 +21,13 @@ from pima_physics.model import PIMA, Network
 from pima_physics.representations import representations
 from pima_physics.schedule_epoch import Free, Start, Task, run_epoch
 from pima_physics.stream import known_part, told
-from pima_physics.structure import best_network, changed_tables, counts_by_target
+from pima_physics.structure import (
+    best_network,
+    changed_tables,
+    counts_by_target,
+    without_label_errors,
+)
+from pima_physics.structure_errors import doubt_of
 from pima_physics.trainer import joint_counts, update_graph
 from pima_physics.trainer_failures import lowest_bound
 from pima_physics.trainer_loop import EpochRecord, Options, restore, snapshot, start
@@ -113,9 +119,7 @@ def run(
     discovery = known.discovery(discovery)
     targets = _targets(network, discovery)
     alarms = release(now, phases, task, targets)
-    update_graph(
-        network, task.train, temperature=COLDEST, steps=400, targets=targets, anchor=ANCHOR
-    )
+    _update(network, task.train, targets, temperature=COLDEST, steps=400)
     return Run(network.eval(), discovery, now.loop.history, (*now.alarms(), *alarms))
 
 
@@ -215,8 +219,41 @@ def _rescored(network: Network, data: Data, targets: torch.Tensor) -> None:
     shaped = counts.cpu().double().numpy().reshape(-1, *network.model.dag.outcomes)
     rows = None if patterns is None else patterns.cpu().numpy()
     table = shaped[0] if rows is None else shaped
-    best, net = best_network(table, knowledge=network.model.dag.knowledge, intervened=rows)
+    best, net = best_network(
+        table,
+        knowledge=network.model.dag.knowledge,
+        intervened=rows,
+        doubt=_doubt(network, targets),
+    )
     _set_graph(network, best.dag, net.tables, table, rows)
+
+
+def _update(
+    network: Network, data: Data, targets: torch.Tensor, *, temperature: float, steps: int
+) -> None:
+    """Update tables and edges from counts without the label errors that explain an edge away."""
+    dag, doubt = network.model.dag, _doubt(network, targets)
+
+    def correct(counts: torch.Tensor) -> torch.Tensor:
+        table = counts.cpu().double().numpy().reshape(dag.outcomes)
+        found = without_label_errors(table, doubt, knowledge=dag.knowledge)
+        return torch.as_tensor(found.reshape(counts.shape)).to(counts)
+
+    update_graph(
+        network,
+        data,
+        temperature=temperature,
+        steps=steps,
+        targets=targets,
+        anchor=ANCHOR,
+        correct=correct,
+    )
+
+
+def _doubt(network: Network, targets: torch.Tensor) -> list[float]:
+    """Error rate of the discovered outcomes, as their probabilities say."""
+    each = network.model.dag.marginals(targets)
+    return doubt_of([p.double().cpu().numpy() for p in each])
 
 
 def _set_graph(
@@ -232,9 +269,7 @@ def _check(now: Start, free: Free, progress: float, task: Task, targets: torch.T
     """Update the graph; end the phase before a node is lost, or when nothing gets better."""
     network = now.loop.network
     temperature = max(COLDEST, 1.0 - 1.6 * (1.0 - COLDEST) * progress)
-    update_graph(
-        network, task.train, temperature=temperature, steps=25, targets=targets, anchor=ANCHOR
-    )
+    _update(network, task.train, targets, temperature=temperature, steps=25)
     found = agreement(network, task.train, targets)
     nodes = network.model.dag.nodes
     lost = [n for n, a, b in zip(nodes, free.first, found, strict=True) if b < a - LOST]

@@ -12,7 +12,7 @@ decide at all), ``edge_probability`` and ``log_bayes_factor``.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from pima_physics.bayesnet import BayesNet
 from pima_physics.cpdags import cpdag, relative, same_class
 from pima_physics.errors import InputError
 from pima_physics.knowledge import SOFT, Knowledge
+from pima_physics.structure_errors import FEWEST, LARGEST, label_errors
 from pima_physics.structure_labels import deconvolve, reliability
 from pima_physics.structure_record import GraphPosterior, aggregate
 from pima_physics.structure_scores import (
@@ -49,6 +50,8 @@ __all__ = [
     "counts_by_target",
     "fit_tables",
     "graph_posterior",
+    "posterior_of_labels",
+    "without_label_errors",
 ]
 
 AVERAGED = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
@@ -135,16 +138,68 @@ def graph_posterior(
     return _summary(found, names, knowledge, split, total)
 
 
-def best_network(
-    counts: np.ndarray, *, knowledge: Knowledge | None = None, intervened: np.ndarray | None = None
-) -> tuple[GraphPosterior, BayesNet]:
-    """Posterior over graphs of joint counts, and tables for the best of them.
+def posterior_of_labels(
+    counts: np.ndarray,
+    *,
+    knowledge: Knowledge | None = None,
+    intervened: np.ndarray | None = None,
+    doubt: Sequence[float] | None = None,
+) -> GraphPosterior:
+    """Posterior over graphs of nodes that were discovered, so that labels may be wrong.
 
-    The same counts give the same answer: graphs of many nodes are drawn from a fixed seed.
+    Without interventions, label errors that explain an edge away are undone before scoring
+    (`label_errors`); ``method`` then says how large they are. The same counts give the same
+    answer: graphs of many nodes are drawn from a fixed seed.
+
+    Parameters
+    ----------
+    counts, knowledge, intervened
+        As for `graph_posterior`.
+    doubt : sequence of float, optional
+        Error rate of every node's labels, as their probabilities say; none without.
     """
-    posterior = graph_posterior(
-        counts, knowledge=knowledge, intervened=intervened, generator=np.random.default_rng(0)
-    )
+
+    def scored(confusion: list[np.ndarray] | None = None) -> GraphPosterior:
+        return graph_posterior(
+            counts,
+            knowledge=knowledge,
+            intervened=intervened,
+            confusion=confusion,
+            generator=np.random.default_rng(0),
+        )
+
+    found = scored()
+    tables, acted = as_experiments(counts, intervened)
+    errors = None
+    if doubt is not None and len(tables) == 1 and not acted.any():
+        errors = label_errors(tables[0], found.dag, doubt)
+    if errors is None:
+        return found
+    largest = max(float(1.0 - np.diag(m).min()) for m in errors)
+    again = scored(errors)
+    return replace(again, method=f"{again.method}, {largest:.1%} label errors undone")
+
+
+def without_label_errors(
+    counts: np.ndarray, doubt: Sequence[float], *, knowledge: Knowledge | None = None
+) -> np.ndarray:
+    """Joint counts (C_1, ..., C_L) as `posterior_of_labels` scores them, with the same total."""
+    if not FEWEST <= counts.ndim <= LARGEST:
+        return counts
+    best = graph_posterior(counts, knowledge=knowledge).dag
+    errors = label_errors(counts, best, doubt)
+    return counts if errors is None else deconvolve(counts, errors)
+
+
+def best_network(
+    counts: np.ndarray,
+    *,
+    knowledge: Knowledge | None = None,
+    intervened: np.ndarray | None = None,
+    doubt: Sequence[float] | None = None,
+) -> tuple[GraphPosterior, BayesNet]:
+    """Posterior over graphs of discovered nodes, and tables for the best of them."""
+    posterior = posterior_of_labels(counts, knowledge=knowledge, intervened=intervened, doubt=doubt)
     return posterior, fit_tables(counts, posterior.dag, intervened=intervened)
 
 

@@ -48,9 +48,9 @@ def deconvolve(
     share = observed / observed.sum()
     estimate = np.full_like(share, 1.0 / share.size)
     for _ in range(steps):
-        expected = _along_axes(estimate, [channel.T for channel in channels])
+        expected = along_axes(estimate, [channel.T for channel in channels])
         ratio = np.divide(share, expected, out=np.zeros_like(share), where=expected > 0)
-        update = estimate * _along_axes(ratio, channels)
+        update = estimate * along_axes(ratio, channels)
         change = float(np.abs(update - estimate).sum())
         estimate = update
         if change < tolerance:
@@ -85,7 +85,7 @@ def confusion_of(probability: np.ndarray) -> np.ndarray:
     return together / np.maximum(together.sum(1, keepdims=True), 1e-300)
 
 
-def _along_axes(array: np.ndarray, matrices: list[np.ndarray]) -> np.ndarray:
+def along_axes(array: np.ndarray, matrices: list[np.ndarray]) -> np.ndarray:
     """Apply matrix l to axis l: out[.., c, ..] = sum_y matrix[c, y] array[.., y, ..]."""
     for axis, matrix in enumerate(matrices):
         array = np.moveaxis(np.tensordot(matrix, array, axes=(1, axis)), 0, axis)

@@ -32,7 +32,8 @@ from pima_physics.replicas import (
 )
 from pima_physics.schedule import ENOUGH_TO_VALIDATE, Run, run
 from pima_physics.schedule_epoch import Task
-from pima_physics.structure import counts_by_target
+from pima_physics.structure import counts_by_target, without_label_errors
+from pima_physics.structure_errors import doubt_of
 from pima_physics.trainer import evaluate
 from pima_physics.trainer_loop import EpochRecord, Progress
 from pima_physics.training_starts import Job
@@ -215,6 +216,9 @@ def _member(
         acted = used.intervened.cpu().numpy()
     counts, targets = counts_by_target(weight, acted)
     marginal = dag.marginals(torch.as_tensor(own))
+    if not acted.any():
+        doubt = doubt_of([m.numpy() for m in marginal])
+        counts = without_label_errors(counts[0], doubt, knowledge=dag.knowledge)[None]
     replica = Replica(
         START if rows is None else BOOTSTRAP,
         seed,
