@@ -33,10 +33,12 @@ Array = NDArray[np.float64]
 # How many times more labels may be wrong than outcome probabilities say: the mean of the prior of
 # an outcome's error rate, and the most of all labels of a node.
 MISJUDGED = 2.0
+# No discovered label is taken to be surer: mixtures think little of tails that are not Gaussian.
+SUREST = 0.005
 # Nodes from which, and up to which, errors are sought: two have no edge to explain away, and the
 # graphs to compare become many.
 FEWEST, LARGEST = 3, 4
-# Error rates below this are nought.
+# Labels with less doubt were given.
 SURE = 1e-5
 STEPS, TOLERANCE = 300, 1e-4
 
@@ -69,7 +71,8 @@ def label_errors(counts: Array, dag: Array, doubt: Sequence[float]) -> list[Arra
         p(label | true outcome); None where no edge is explained away.
     """
     total = float(counts.sum())
-    rates = MISJUDGED * np.asarray(doubt, dtype=float)
+    said = np.asarray(doubt, dtype=float)
+    rates = MISJUDGED * np.where(said > SURE, np.maximum(said, SUREST), 0.0)
     if not FEWEST <= counts.ndim <= LARGEST or total <= 0.0 or rates.max() <= SURE:
         return None
     first = best = _fit(counts, np.asarray(dag, dtype=bool), rates)
