@@ -204,7 +204,9 @@ def _backward(terms: ELBO, weight: float) -> None:
     down = [terms.alignment, *terms.penalties]
     more = torch.full_like(terms.prior, -weight)
     gradients = [more] * len(up) + [-more] * len(down)
-    torch.autograd.backward([*up, *down], gradients)
+    # A law that is detached from its parameters has a term without a gradient.
+    kept = [(t, g) for t, g in zip([*up, *down], gradients, strict=True) if t.requires_grad]
+    torch.autograd.backward([t for t, _ in kept], [g for _, g in kept])
 
 
 def _clip(loop: Loop, gradients: list[Tensor]) -> bool:
