@@ -33,34 +33,10 @@ FIRST, FURTHER, EXCHANGE = 8, 4, 5
 # Steps of a pursuit per group beyond the first, and sweeps in which the last sets settle.
 STEPS, SETTLED = 18, 10
 STARTS, FEWER_STARTS = 48, 16
-# How often the weakest node of the best set is sought again from other starts.
-AGAIN = 3
-# Rounds of pursuits that begin near the best directions so far, how many of these are taken, how
-# far in radian and how often around each they begin, and their steps.
-NEAR_ROUNDS, NEAR_BEST, NEAR_ANGLES, NEAR_EACH, NEAR_STEPS = 2, 3, (0.1, 0.2, 0.4), 12, 10
 # Two partitions with a larger agreement count as one.
 SAME = 0.95
 # Cells of the other nodes that are searched by themselves, and their least size.
 CELLS, MIN_CELL, PER_CELL = 4, 60, 3
-
-
-@dataclass(frozen=True)
-class Starts:
-    """Where pursuits in a view begin.
-
-    Attributes
-    ----------
-    directions : array, shape (direction, axis)
-    around : array, shape (NEAR_EACH, axis)
-        Added to a direction that was found: starts in its neighbourhood.
-    """
-
-    directions: Array
-    around: Array
-
-    def fewer(self) -> Starts:
-        """For pursuits that only exchange nodes."""
-        return replace(self, directions=self.directions[:FEWER_STARTS])
 
 
 @dataclass(frozen=True)
@@ -112,29 +88,25 @@ def find_sets(
         Nodes that were given come first. Sets are smaller than wanted where no further groups
         show.
     """
-    starts = [_starts(v, rng) for v in views]
+    starts = [starting_directions(v.white, STARTS, rng) for v in views]
     front = [Found(tuple(known), Judgement(0.0, np.zeros(0), np.zeros(0)))]
     for depth in range(len(outcomes)):
         grown: list[Sequence[Node]] = []
         for found in front:
             for count in _missing(found.nodes[len(known) :], outcomes):
                 keep = FURTHER if depth else FIRST
-                # The last node of a set is the hardest to see: the others have taken the evidence.
-                near = 0 if depth < len(outcomes) - 1 else NEAR_ROUNDS
-                more = _candidates(views, found.nodes, starts, count, keep, near=near)
+                more = _candidates(views, found.nodes, starts, count, keep)
                 grown += [(*found.nodes, node) for node in more]
         if not grown:
             return [f for f in front if f.nodes]
         front = _best(grown, sweeps=4 if depth or known else 1, most=BEAM)
     front = _exchange(views, _with_left(views, front, starts), starts, len(known))
-    for _ in range(AGAIN if front else 0):
-        front = _weakest_again(views, front, [_starts(v, rng) for v in views], len(known))
     settled = _best([f.nodes for f in front], sweeps=SETTLED, most=BEAM)
     return _distinct([*front, *_with_left(views, settled, starts)], BEAM)
 
 
 def _with_left(
-    views: Sequence[View], front: Sequence[Found], starts: Sequence[Starts]
+    views: Sequence[View], front: Sequence[Found], starts: Sequence[Array]
 ) -> list[Found]:
     """The sets with the evidence that they leave unexplained, best first."""
     measured = []
@@ -151,47 +123,23 @@ def _missing(nodes: Sequence[Node], outcomes: Sequence[int]) -> list[int]:
 
 
 def _exchange(
-    views: Sequence[View], front: list[Found], starts: Sequence[Starts], known: int
+    views: Sequence[View], front: list[Found], starts: Sequence[Array], known: int
 ) -> list[Found]:
     """Replace one node at a time by others, until the best set stays the same."""
-    fewer = [s.fewer() for s in starts]
+    fewer = [s[:FEWER_STARTS] for s in starts]
     for _ in range(ROUNDS):
         changed: list[Sequence[Node]] = []
         for found in front[:EXCHANGED]:
             for j in range(known, len(found.nodes)):
-                changed += _with_another(views, found.nodes, j, fewer)
+                rest = [*found.nodes[:j], *found.nodes[j + 1 :]]
+                for node in _candidates(views, rest, fewer, found.nodes[j].outcomes, EXCHANGE):
+                    changed.append([*found.nodes[:j], node, *found.nodes[j + 1 :]])
         best = front[0]
         new = _with_left(views, _best(changed, sweeps=3, most=BEAM), fewer)
         front = _distinct([*front, *new], BEAM)
         if _same(front[0].nodes, best.nodes):
             break
     return front
-
-
-def _weakest_again(
-    views: Sequence[View], front: list[Found], starts: Sequence[Starts], known: int
-) -> list[Found]:
-    """Seek the weakest node of the best set from other starts, and in their neighbourhood."""
-    nodes, judged = front[0].nodes, front[0].judgement
-    j = known + int(np.minimum(judged.evidence, judged.conditional).argmin())
-    changed = _with_another(views, nodes, j, starts, near=NEAR_ROUNDS)
-    new = _with_left(views, _best(changed, sweeps=4, most=2), [s.fewer() for s in starts])
-    return _distinct([*front, *new], BEAM)
-
-
-def _with_another(
-    views: Sequence[View],
-    nodes: Sequence[Node],
-    j: int,
-    starts: Sequence[Starts],
-    *,
-    near: int = 0,
-) -> list[Sequence[Node]]:
-    """A set with other nodes in one place."""
-    before, after = nodes[:j], nodes[j + 1 :]
-    others = [*before, *after]
-    more = _candidates(views, others, starts, nodes[j].outcomes, EXCHANGE, near=near)
-    return [[*before, node, *after] for node in more]
 
 
 def _best(new: Sequence[Sequence[Node]], *, sweeps: int, most: int) -> list[Found]:
@@ -214,57 +162,25 @@ def _same(a: Sequence[Node], b: Sequence[Node]) -> bool:
 def _candidates(
     views: Sequence[View],
     others: Sequence[Node],
-    starts: Sequence[Starts],
+    starts: Sequence[Array],
     outcomes: int,
     keep: int,
-    *,
-    near: int = 0,
 ) -> list[Node]:
     """Partitions that are blind to the other nodes of a set."""
     found = []
     for view, start in zip(views, starts, strict=True):
         columns = columns_of(others, view.present)
-        begin = [start.directions, *_inside_cells(view, others, outcomes, start.directions)]
+        begin = [start, *_inside_cells(view, others, outcomes, start)]
         if outcomes > 2:  # the direction of several groups in a row also tells two of them
             begin.append(pursue(view.white, columns, 2, np.concatenate(begin), steps=STEPS))
         steps = STEPS * (outcomes - 1)
         axes = pursue(view.white, columns, outcomes, np.concatenate(begin), steps=steps)
-        shown = _shown_along(view, axes, outcomes, others, max(keep, NEAR_BEST))
-        for _ in range(near if shown else 0):
-            best = np.stack([n.axis for n in shown[:NEAR_BEST]])
-            axes = pursue(view.white, columns, outcomes, _around(best, start), steps=NEAR_STEPS)
-            axes = np.concatenate([best, axes])
-            shown = _shown_along(view, axes, outcomes, others, max(keep, NEAR_BEST))
-        found += shown[:keep]
+        shown = [(conditional_nats(n, others), n) for n in along(view, axes, outcomes)]
+        for nats, node in sorted(shown, key=lambda pair: -pair[0])[:keep]:
+            new = all(agreement(node.probability, o.probability) < SAME for o in others)
+            if new and nats > 0.0 and node.probability.mean(0).min() > RAREST:
+                found.append(node)
     return found
-
-
-def _starts(view: View, rng: np.random.Generator) -> Starts:
-    directions = starting_directions(view.white, STARTS, rng)
-    around = rng.normal(size=(NEAR_EACH, directions.shape[1]))
-    around /= np.linalg.norm(around, axis=1, keepdims=True)
-    return Starts(directions, around * np.resize(np.tan(NEAR_ANGLES), (NEAR_EACH, 1)))
-
-
-def _around(axes: Array, start: Starts) -> Array:
-    near = (axes[:, None] + start.around).reshape(-1, axes.shape[1])
-    return near / np.linalg.norm(near, axis=1, keepdims=True)
-
-
-def _shown_along(
-    view: View, axes: Array, outcomes: int, others: Sequence[Node], most: int
-) -> list[Node]:
-    """The distinct new partitions along some directions, the clearest first."""
-    nats = [(conditional_nats(n, others), n) for n in along(view, axes, outcomes)]
-    kept: list[Node] = []
-    for clear, node in sorted(nats, key=lambda pair: -pair[0]):
-        if len(kept) == most or clear <= 0.0:
-            break
-        if node.probability.mean(0).min() > RAREST and all(
-            agreement(node.probability, o.probability) < SAME for o in (*others, *kept)
-        ):
-            kept.append(node)
-    return kept
 
 
 def _inside_cells(view: View, others: Sequence[Node], outcomes: int, start: Array) -> list[Array]:
