@@ -148,11 +148,14 @@ def confirmed_by(straight: Sequence[View], nodes: Sequence[Node], j: int) -> boo
 
     Blindness to the others costs evidence: that of a bend may be exceeded by the node alone.
     """
-    again, alone = seen_in(straight, nodes, j), seen_in(straight, [nodes[j]], 0)
+    again = seen_in(straight, nodes, j)
     if again is None:
         return False
-    nats = conditional_nats(again, [n for i, n in enumerate(nodes) if i != j])
-    return above_chance(again, nats) and any(_clear(n) for n in (again, alone) if n is not None)
+    others = [n for i, n in enumerate(nodes) if i != j]
+    if not above_chance(again, conditional_nats(again, others)):
+        return False
+    alone = seen_in(straight, [nodes[j]], 0) if others and not _clear(again) else again
+    return alone is not None and _clear(alone)
 
 
 def _clear(node: Node) -> bool:

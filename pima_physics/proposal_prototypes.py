@@ -6,7 +6,7 @@ here of the evidence that tells the two closest groups apart).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pima_physics.dataset import Data
 from pima_physics.evidence import Finding
 from pima_physics.prototypes import Block, least_evidence, means_by_group, partition
-from pima_physics.single import NULL_AXES, NULL_DRAWS, blocks_of, find_prototypes
+from pima_physics.single import NULL_DRAWS, Scatter, blocks_of, find_prototypes
 
 Array = NDArray[np.float64]
 Labels = NDArray[np.int64]
@@ -39,7 +39,8 @@ def count_groups(data: Data, most: int, *, seed: int) -> list[tuple[Finding, boo
             break
         label = found.probability.argmax(1)
         least = least_evidence(blocks, label)
-        null = (_least_in(_drawn(blocks, fewer, rng), count, rng) for _ in range(NULL_DRAWS))
+        draw = _sampler(blocks, fewer, rng)
+        null = (_least_in(draw(), count, rng) for _ in range(NULL_DRAWS))
         holds = found.supported and least > 0.0 and all(least > other for other in null)
         tried.append((found, holds))
         failed = 0 if holds else failed + 1
@@ -52,18 +53,17 @@ def _least_in(blocks: Sequence[Block], count: int, rng: np.random.Generator) -> 
     return -np.inf if found is None else least_evidence(blocks, found.label)
 
 
-def _drawn(blocks: Sequence[Block], label: Labels, rng: np.random.Generator) -> list[Block]:
+def _sampler(
+    blocks: Sequence[Block], label: Labels, rng: np.random.Generator
+) -> Callable[[], list[Block]]:
     """New samples around the means of some groups, with their common scatter and gaps."""
-    from sklearn.utils.extmath import randomized_svd
-
-    groups, size = int(label.max()) + 1, len(label)
+    groups = int(label.max()) + 1
     means = [means_by_group(b, label, np.zeros((groups, b.values.shape[1])))[label] for b in blocks]
-    inside = np.concatenate(
-        [(b.values - m) * b.mask for b, m in zip(blocks, means, strict=True)], axis=1
-    )
-    axes = min(NULL_AXES, *inside.shape)
-    _, scale, basis = randomized_svd(inside, axes, n_iter=2, random_state=0)  # pyright: ignore[reportArgumentType]
-    scatter = (rng.normal(size=(size, axes)) * scale / np.sqrt(size - groups)) @ basis
-    ends = np.cumsum([b.values.shape[1] for b in blocks])[:-1]
-    parts = zip(blocks, means, np.split(scatter, ends, axis=1), strict=True)
-    return [Block((m + s) * b.mask, b.mask) for b, m, s in parts]
+    inside = [(b.values - m) * b.mask for b, m in zip(blocks, means, strict=True)]
+    scatter = Scatter.of(np.concatenate(inside, axis=1), means=groups)
+
+    def draw() -> list[Block]:
+        parts = zip(blocks, means, scatter.draw(blocks, rng), strict=True)
+        return [Block((m + s) * b.mask, b.mask) for b, m, s in parts]
+
+    return draw

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +40,8 @@ def find_prototypes(data: Data, outcomes: int, *, seed: int) -> Finding | None:
     if found is None:
         return None
     evidence = partition_evidence(blocks, found.label)
-    null = np.array([_null_evidence(blocks, outcomes, rng) for _ in range(NULL_DRAWS)])
+    scatter = Scatter.of(np.concatenate([b.values for b in blocks], axis=1))
+    null = np.array([_null_evidence(blocks, scatter, outcomes, rng) for _ in range(NULL_DRAWS)])
     stability = _stability(blocks, found.label, outcomes, rng)
     threshold = float(np.quantile(null, 0.95))
     probability = np.full((data.size, outcomes), DOUBT / max(outcomes - 1, 1))
@@ -83,19 +85,37 @@ def separation(blocks: Sequence[Block], label: NDArray[np.int64]) -> float:
     return float(smallest)
 
 
-def _null_evidence(blocks: Sequence[Block], outcomes: int, rng: np.random.Generator) -> float:
-    """Evidence that the same search finds in Gaussian data with the same covariance and gaps."""
-    from sklearn.utils.extmath import randomized_svd
+@dataclass(frozen=True)
+class Scatter:
+    """Gaussian with the covariance of some values (sample, feature), by its largest axes."""
 
-    values = np.concatenate([b.values for b in blocks], axis=1)
-    size = len(values)
-    axes = min(NULL_AXES, *values.shape)
-    _, scale, basis = randomized_svd(values, axes, n_iter=2, random_state=0)  # pyright: ignore[reportArgumentType]
-    fake = (rng.normal(size=(size, axes)) * scale / np.sqrt(size)) @ basis
-    ends = np.cumsum([b.values.shape[1] for b in blocks])[:-1]
-    parts = [
-        Block(v * b.mask, b.mask) for v, b in zip(np.split(fake, ends, axis=1), blocks, strict=True)
-    ]
+    scale: Array
+    basis: Array
+    size: int
+    freedom: int
+
+    @staticmethod
+    def of(values: Array, *, means: int = 0) -> Scatter:
+        """Take the covariance about so many means, which have been taken off the values."""
+        from sklearn.utils.extmath import randomized_svd
+
+        axes = min(NULL_AXES, *values.shape)
+        _, scale, basis = randomized_svd(values, axes, n_iter=2, random_state=0)  # pyright: ignore[reportArgumentType]
+        return Scatter(scale, basis, len(values), len(values) - means)
+
+    def draw(self, blocks: Sequence[Block], rng: np.random.Generator) -> list[Array]:
+        """As many new samples, in the parts that belong to the blocks."""
+        normal = rng.normal(size=(self.size, len(self.scale)))
+        values = (normal * self.scale / np.sqrt(self.freedom)) @ self.basis
+        return np.split(values, np.cumsum([b.values.shape[1] for b in blocks])[:-1], axis=1)
+
+
+def _null_evidence(
+    blocks: Sequence[Block], scatter: Scatter, outcomes: int, rng: np.random.Generator
+) -> float:
+    """Evidence that the same search finds in Gaussian data with the same covariance and gaps."""
+    drawn = zip(scatter.draw(blocks, rng), blocks, strict=True)
+    parts = [Block(v * b.mask, b.mask) for v, b in drawn]
     found = partition(parts, outcomes, rng=rng, starts=5)
     return 0.0 if found is None else partition_evidence(parts, found.label)
 
