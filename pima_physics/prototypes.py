@@ -41,7 +41,7 @@ class Block:
     values: Array
     mask: Array
 
-    def take(self, index: NDArray[np.int64]) -> Block:
+    def take(self, index: NDArray[np.int64] | NDArray[np.bool_]) -> Block:
         """Some samples."""
         return Block(self.values[index], self.mask[index])
 
@@ -124,6 +124,25 @@ def means_by_group(block: Block, label: NDArray[np.int64], old: Array) -> Array:
     member = (label == np.arange(len(old))[:, None]).astype(float)
     weight = member @ block.mask
     return np.where(weight > 0, member @ block.values / np.maximum(weight, 1e-12), old)
+
+
+def nearest(blocks: Sequence[Block], label: NDArray[np.int64], groups: int) -> NDArray[np.int64]:
+    """Group of every sample by its nearest prototype.
+
+    Parameters
+    ----------
+    label : int array, shape (sample,)
+        Groups of the samples that make the prototypes, -1 for the others.
+    """
+    known = label >= 0
+    distance = np.zeros((len(label), groups))
+    for block in blocks:
+        own = block.take(known)
+        prototypes = means_by_group(own, label[known], np.zeros((groups, own.values.shape[1])))
+        each = _distances(block, prototypes, (block.values**2).sum(1))
+        within = each[known, label[known]].sum() / max(own.mask.sum(), 1.0)
+        distance += each / max(float(within), MIN_VARIANCE)
+    return distance.argmin(1)
 
 
 def partition_evidence(blocks: Sequence[Block], label: NDArray[np.int64]) -> float:

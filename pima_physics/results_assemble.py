@@ -10,11 +10,12 @@ import xarray as xr
 
 from pima_physics.dataset import Data, Split
 from pima_physics.discovery import Discovery
-from pima_physics.inference import anchored, infer
+from pima_physics.inference import infer
 from pima_physics.model import Network
 from pima_physics.results_checks import caveats, metrics_group
 from pima_physics.results_covariates import covariates_group
 from pima_physics.results_crossmodal import crossmodal
+from pima_physics.results_evidence import informed
 from pima_physics.results_features import features_group
 from pima_physics.results_fields import reconstruction_group, reproduce
 from pima_physics.results_misfit import misfit_metrics
@@ -51,9 +52,7 @@ def build_tree(
     posterior = infer(network, data)
     # Sums of float32 responsibilities are off by 1e-6.
     own = posterior.responsibility / posterior.responsibility.sum(1, keepdims=True)
-    informed = own.copy()
-    informed[parts.train] = anchored(own[parts.train], discovery.responsibility)
-    posterior = replace(posterior, responsibility=informed)
+    posterior = replace(posterior, responsibility=informed(network, data, parts, discovery, own))
     intervened = None if data.intervened is None else data.intervened.cpu().numpy()[parts.train]
     graph = learn_graph(network, posterior.responsibility[parts.train], intervened)
     groups = {

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pima_physics.dataset import Data
 from pima_physics.evidence import Finding
 from pima_physics.matching import matched_share
-from pima_physics.prototypes import Block, partition, partition_evidence
+from pima_physics.prototypes import Block, nearest, partition, partition_evidence
 
 Array = NDArray[np.float64]
 
@@ -44,11 +44,9 @@ def find_prototypes(data: Data, outcomes: int, *, seed: int) -> Finding | None:
     null = np.array([_null_evidence(blocks, scatter, outcomes, rng) for _ in range(NULL_DRAWS)])
     stability = _stability(blocks, found.label, outcomes, rng)
     threshold = float(np.quantile(null, 0.95))
-    probability = np.full((data.size, outcomes), DOUBT / max(outcomes - 1, 1))
-    probability[np.arange(data.size), found.label] = 1.0 - DOUBT
     return Finding(
         representation="prototypes of " + " and ".join(data.names),
-        probability=probability,
+        probability=_nearly_sure(found.label, outcomes),
         separation=separation(blocks, found.label),
         evidence=evidence,
         null=threshold,
@@ -56,6 +54,17 @@ def find_prototypes(data: Data, outcomes: int, *, seed: int) -> Finding | None:
         stability=stability,
         supported=bool(evidence > threshold and stability > STABLE),
     )
+
+
+def nearest_prototypes(data: Data, label: NDArray[np.int64], outcomes: int) -> Array:
+    """Outcome probabilities of all samples by the prototypes of those whose label is not -1."""
+    return _nearly_sure(nearest(blocks_of(data), label, outcomes), outcomes)
+
+
+def _nearly_sure(label: NDArray[np.int64], outcomes: int) -> Array:
+    probability = np.full((len(label), outcomes), DOUBT / max(outcomes - 1, 1))
+    probability[np.arange(len(label)), label] = 1.0 - DOUBT
+    return probability
 
 
 def blocks_of(data: Data) -> list[Block]:

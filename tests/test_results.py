@@ -8,6 +8,7 @@ import re
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,8 @@ import xarray as xr
 import pima_physics as pima
 from pima_physics import bayesnet, datasets, simulators
 from pima_physics.results import FitResult, load
+from pima_physics.results_evidence import informed
+from pima_physics.results_predict import prepare_new
 
 # torch's forward mode scripts its own decompositions and warns about that.
 
@@ -411,6 +414,30 @@ def test_interventional_samples_look_like_the_data(fitted: Fitted) -> None:
     np.testing.assert_array_equal(drawn["strain"], fitted.data["strain"])
     assert drawn["youngs_modulus"].attrs["units"] == "GPa"
     assert not [n for n, v in drawn.variables.items() if v.dtype.kind in "iuf" and not v.attrs]
+
+
+def test_samples_kept_apart_have_the_discovered_features_too(fitted: Fitted) -> None:
+    # Even if the networks said nothing: the discriminant of the training samples does.
+    network, result = fitted.result.network, fitted.result
+    split = result.to_datatree()["posterior/split"].values
+    train = np.flatnonzero(split == 0)
+    apart = np.flatnonzero(split)
+    nothing = np.full((400, 8), 1.0 / 8)
+    outcome = result.to_datatree()["posterior/node_outcome"].values
+    probability = [0.98 * np.eye(2)[outcome[train, j]] + 0.01 for j in range(3)]
+    product = np.einsum("sa,sb,sc->sabc", *probability).reshape(-1, 8)
+    findings = tuple(SimpleNamespace(probability=p) for p in probability)
+    discovery: Any = SimpleNamespace(findings=findings, responsibility=product)
+    data = prepare_new(network, fitted.data, "sample")
+    parts: Any = SimpleNamespace(train=train)
+    found = informed(network, data, parts, discovery, nothing)
+    np.testing.assert_allclose(found[train], product, atol=5e-3)  # but for the least probability
+    said = found[apart].reshape(-1, 2, 2, 2)
+    for j, label in enumerate(fitted.truth.labels.data_vars):
+        node = NODES.index(node_like(fitted, str(label)))
+        axes = tuple(a for a in (1, 2, 3) if a != node + 1)
+        same = (said.sum(axes).argmax(1) == fitted.truth.labels[label].values[apart]).mean()
+        assert max(same, 1.0 - same) > 0.9, (j, same)  # of 80 samples
 
 
 def test_effects_are_the_tables_times_the_components(fitted: Fitted) -> None:

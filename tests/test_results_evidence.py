@@ -1,0 +1,66 @@
+"""What discovery says of the samples kept apart, and of a single node in all modalities."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pima_physics.prototypes import Block, nearest
+from pima_physics.representations import Representation
+from pima_physics.results_evidence import _as_sure_as_right
+from pima_physics.single_choice import _read_from_all
+
+
+def test_samples_kept_apart_go_to_the_nearest_prototype_whatever_they_lack() -> None:
+    rng = np.random.default_rng(0)
+    true = rng.integers(0, 3, 90)
+    values = rng.normal(size=(90, 6)) + 4.0 * np.eye(3)[true].repeat(2, axis=1)
+    mask = (rng.random((90, 6)) < 0.8).astype(float)
+    mask[:, 0] = mask[:, 2] = mask[:, 4] = 1.0  # each prototype shows in two features
+    blocks = [Block(values * mask, mask), Block(rng.normal(size=(90, 4)), np.ones((90, 4)))]
+    label = np.where(np.arange(90) < 60, true, -1)
+    # Two of three groups differ by 4 in at least two features: 99 % right at five sigma.
+    assert (nearest(blocks, label, 3) == true)[60:].mean() > 0.9
+    shown = np.where(np.arange(90) < 60, (true + 1) % 3, -1)
+    moved = nearest(blocks, shown, 3)
+    np.testing.assert_array_equal(moved, (nearest(blocks, label, 3) + 1) % 3)
+
+
+def test_overconfident_responsibilities_are_tempered_and_others_left() -> None:
+    label = np.array([0] * 50 + [1] * 50)
+    right = np.eye(2)[label] * 0.8 + 0.1
+    sure = np.eye(2)[label] * (1 - 2e-12) + 1e-12
+    sure[:10] = sure[:10, ::-1]  # one in ten is surely wrong
+    tempered = _as_sure_as_right(sure, label)
+    np.testing.assert_array_equal(tempered.argmax(1), sure.argmax(1))
+    np.testing.assert_allclose(tempered.max(1), 0.9, atol=0.01)  # as sure as it is right
+    # Nine of ten are right where 90 % were said, and none is made surer than it was.
+    np.testing.assert_allclose(_as_sure_as_right(right, label), right, atol=1e-3)
+    np.testing.assert_allclose(tempered.sum(1), 1.0)
+
+
+def test_groups_seen_in_one_modality_are_read_from_all() -> None:
+    rng = np.random.default_rng(0)
+    true = rng.integers(0, 2, 1000)
+    first, second = (
+        rng.normal(size=(1000, 3)) + 3.0 * true[:, None] * axis for axis in np.eye(3)[:2]
+    )
+    present = np.ones(1000, dtype=bool)
+    views = [
+        Representation(f"components of {name}", "components", values, present)
+        for name, values in (("first", first), ("second", second))
+    ]
+    logit = 3.0 * (first[:, 0] - 1.5)
+    seen = np.stack([1.0 / (1.0 + np.exp(logit)), 1.0 / (1.0 + np.exp(-logit))], axis=1)
+    alone = (seen.argmax(1) == true).mean()
+    pooled = _read_from_all(seen, views, 0)
+    # At three sigma one modality tells 93 % of the samples, both together 98 %.
+    assert alone < 0.945
+    assert (pooled.argmax(1) == true).mean() > 0.965
+    np.testing.assert_allclose(pooled.sum(1), 1.0)
+    # A second modality that knows nothing changes little.
+    noise = [
+        views[0],
+        Representation("components of noise", "components", rng.normal(size=(1000, 3)), present),
+    ]
+    assert (_read_from_all(seen, noise, 0).argmax(1) == seen.argmax(1)).mean() > 0.98
+    np.testing.assert_array_equal(_read_from_all(seen, views[:1], 0), seen)
