@@ -4,7 +4,8 @@ One run compares everything on one machine: every method solves the same batches
 tolerances (rtol 1e-6, atol 1e-8), 64 output times, float64, and is timed in turns: medians of the
 time that the processor spent, which other work on the machine changes least. The error is the
 largest one over samples, times and states, against the closed form or SciPy at 1e-11,
-divided by the largest value of the state. The loss is the sum of squares of all outputs.
+divided by the largest value of the state. The loss is the sum of squares of all outputs. diffrax
+takes part where it is installed, or in the folder given by --peer.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -26,6 +28,7 @@ from torch import Tensor
 
 from pima_physics.engines import engine
 from pima_physics.errors import SolveError
+from pima_physics.validation.benchmarks.engines_peers import diffrax, prepare
 from pima_physics.validation.benchmarks.systems import System, make, reference
 from pima_physics.validation.software import versions
 
@@ -33,10 +36,13 @@ RTOL, ATOL = 1e-6, 1e-8
 SYSTEMS, BATCHES = ("damped oscillator", "Lotka-Volterra"), (128, 1024)
 STIFF, STIFF_BATCH, FACTOR = ("Robertson", "Van der Pol"), 16, 10.0
 CHECKED = 32  # samples compared with SciPy
-PACKAGES = ("torch", "torchdiffeq", "scipy")
+PACKAGES = ("torch", "torchdiffeq", "scipy", "diffrax", "jax")
 PEER = "torchdiffeq dopri5"
+DIFFRAX = "diffrax Dopri5, compiled"
 
 Solver = Callable[[System, Tensor], Tensor]
+# Processor seconds of a forward and backward pass, and the solution.
+Timed = Callable[[System], tuple[float, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -108,22 +114,22 @@ def error(system: System, states: Tensor) -> float:
     return float(np.max(np.abs(few - true) / np.abs(true).max((0, 1))))
 
 
-def compare(system: System, solvers: dict[str, Solver], repeats: int) -> list[Row]:
+def compare(system: System, methods: dict[str, Timed], repeats: int) -> list[Row]:
     """Time every method in turns; the median of the repeats after a first call."""
-    states, seconds = {}, {name: [] for name in solvers}
+    states, seconds = {}, {name: [] for name in methods}
     notes = {}
-    for name, solver in solvers.items():
+    for name, method in methods.items():
         began = time.perf_counter()
-        _, states[name] = once(system, solver)
+        _, states[name] = method(system)
         first = time.perf_counter() - began  # compilers run beside this process
         notes[name] = f"first call {first:.0f} s" if "compiled" in name else ""
     for _ in range(repeats):
-        for name, solver in solvers.items():
-            seconds[name].append(once(system, solver)[0])
+        for name, method in methods.items():
+            seconds[name].append(method(system)[0])
     batch = len(system.parameters)
     return [
         Row(system.name, batch, n, float(np.median(seconds[n])), error(system, states[n]), notes[n])
-        for n in solvers
+        for n in methods
     ]
 
 
@@ -147,8 +153,8 @@ def compare_stiff(system: System, repeats: int) -> list[Row]:
     return rows
 
 
-def run(*, compiled: bool, repeats: int, stiff: bool) -> list[Row]:
-    """Run everything."""
+def run(*, compiled: bool, repeats: int, stiff: bool, peer: bool) -> list[Row]:
+    """Run everything; with ``peer``, diffrax too."""
     from pima_physics.engines.dopri5_engine import Compiled
 
     rows = []
@@ -161,7 +167,10 @@ def run(*, compiled: bool, repeats: int, stiff: bool) -> list[Row]:
             if system.exact is not None:
                 solvers["ours matrix_exp"] = ours("matrix_exp")
                 solvers["closed form"] = closed_form
-            rows += compare(system, solvers, repeats)
+            methods: dict[str, Timed] = {n: partial(once, solver=s) for n, s in solvers.items()}
+            if peer:
+                methods[DIFFRAX] = diffrax(system, rtol=RTOL, atol=ATOL)
+            rows += compare(system, methods, repeats)
     for name in STIFF if stiff else ():
         rows += compare_stiff(make(name, STIFF_BATCH), max(1, repeats // 3))
     return rows
@@ -193,14 +202,19 @@ def main() -> None:
     parser.add_argument("--no-compiled", action="store_true", help="leave torch.compile out")
     parser.add_argument("--no-stiff", action="store_true", help="leave stiff systems out")
     parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--peer", type=Path, help="folder with diffrax, unless it is installed")
     parser.add_argument("--output", type=Path, help="file for the table")
     options = parser.parse_args()
     torch.set_num_threads(1)
+    peer = prepare(options.peer)
     with warnings.catch_warnings(), TemporaryDirectory() as folder:
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = folder  # first calls compile, whoever ran before
         warnings.simplefilter("ignore", DeprecationWarning)
         rows = run(
-            compiled=not options.no_compiled, repeats=options.repeats, stiff=not options.no_stiff
+            compiled=not options.no_compiled,
+            repeats=options.repeats,
+            stiff=not options.no_stiff,
+            peer=peer,
         )
     text = (
         "# ODE engines\n\n"
