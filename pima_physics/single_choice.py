@@ -101,12 +101,14 @@ def _read_from_all(
     label, groups = probability.argmax(1), probability.shape[1]
     if len(views) < 2 or np.bincount(label, minlength=groups).min() < FOLDS:
         return probability
-    said = cross_val_predict(
-        LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto"),
-        np.concatenate(views, axis=1),
-        label,
-        cv=StratifiedKFold(FOLDS, shuffle=True, random_state=seed),
-        method="predict_proba",
+    said = np.asarray(
+        cross_val_predict(
+            LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto"),
+            np.concatenate(views, axis=1),
+            label,
+            cv=StratifiedKFold(FOLDS, shuffle=True, random_state=seed),
+            method="predict_proba",
+        )
     )
     pooled = np.sqrt(np.clip(probability, LEAST, None) * np.clip(said, LEAST, None))
     return pooled / pooled.sum(1, keepdims=True)
