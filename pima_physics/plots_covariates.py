@@ -132,6 +132,6 @@ def plot_against(
     ax.set_xlabel(view.plain(view.axis_label(known), 40))
     unit = view.unit_of(values)
     name = view.readable(parameter)
-    ax.set_ylabel(view.plain(f"{name} ({unit})" if unit else name, 30))
+    look.label_side(ax, view.plain(f"{name} ({unit})" if unit else name, 30))
     look.style(ax)
     return ax

@@ -109,7 +109,7 @@ def _scalar_features(ax: Axes, chosen: xr.Dataset, modality: str, node: str) -> 
     ax.set_xticks(range(len(mean)), names)
     ax.set_xlim(-0.6, len(mean) - 0.4)
     ax.set_xlabel(view.plain(f"outcome of {node}"))
-    ax.set_ylabel(view.plain(_value_label(chosen["mean"], modality), 40))
+    look.label_side(ax, view.plain(_value_label(chosen["mean"], modality), 40))
     look.style(ax)
     return ax
 
@@ -130,7 +130,7 @@ def _curve_features(ax: Axes, chosen: xr.Dataset, modality: str, node: str) -> A
                 label=_outcome_title(chosen, k) if row == 0 else None,
             )
     ax.set_xlabel(view.plain(label, 40))
-    ax.set_ylabel(view.plain(_value_label(chosen["mean"], modality), 40))
+    look.label_side(ax, view.plain(_value_label(chosen["mean"], modality), 40))
     look.style(ax)
     look.legend(ax, title=view.plain(f"outcome of {view.readable(node)}", 26))
     return ax
@@ -260,7 +260,7 @@ def _curve_reconstruction(
                 label=view.plain(f"model, sample {names[k]}") if first else None,
             )
     ax.set_xlabel(view.plain(label, 40))
-    ax.set_ylabel(view.plain(_value_label(data["mean"], modality), 40))
+    look.label_side(ax, view.plain(_value_label(data["mean"], modality), 40))
     look.style(ax)
     look.legend(ax)
     return ax
@@ -288,7 +288,7 @@ def _scalar_reconstruction(
     names = view.labels(data, "sample")
     ax.set_xticks(at, [view.plain(names[k], 10) for k in samples])
     ax.set_xlabel("sample")
-    ax.set_ylabel(view.plain(_value_label(data["mean"], modality), 40))
+    look.label_side(ax, view.plain(_value_label(data["mean"], modality), 40))
     look.style(ax)
     look.legend(ax)
     return ax

@@ -145,7 +145,7 @@ def _by_outcome(
     ax.set_xticks(range(len(groups)), [f"{g.outcome} (n = {g.count})" for g in groups])
     ax.set_xlim(-0.5, len(groups) - 0.5)
     ax.set_xlabel(view.plain(f"outcome of {view.readable(node)}", 40))
-    ax.set_ylabel(view.plain(view.axis_label(values), 40))
+    look.label_side(ax, view.plain(view.axis_label(values), 40))
     look.style(ax)
     return ax
 
@@ -172,7 +172,7 @@ def _by_component(ax: Axes, tree: xr.DataTree, modality: str, parameter: str) ->
     ax.set_xlabel("component (joint outcome)")
     unit = view.unit_of(values)
     name = view.readable(values.attrs.get("long_name", parameter))
-    ax.set_ylabel(view.plain(f"{name} ({unit})" if unit else name, 40))
+    look.label_side(ax, view.plain(f"{name} ({unit})" if unit else name, 40))
     look.style(ax)
     return ax
 

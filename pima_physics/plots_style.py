@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ DARK = {
     ),
 }
 LINES = ("-", "--", "-.", ":")
+# Characters along the vertical axis of a small figure.
+SIDE = 28
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
 
@@ -89,6 +92,11 @@ def style(ax: Axes, grid: bool = True) -> None:
     if grid:
         ax.grid(True, color=GRID, linewidth=0.6)
         ax.set_axisbelow(True)
+
+
+def label_side(ax: Axes, text: str) -> None:
+    """Name the vertical axis, in two lines where one would be longer than the axis."""
+    ax.set_ylabel(fill(text, SIDE))
 
 
 def legend(ax: Axes, **options: Any) -> None:
