@@ -19,6 +19,8 @@ Array = NDArray[np.float64]
 # found with its help.
 ENOUGH_TO_WHITEN = 200
 NULL_DRAWS, BOOTSTRAPS = 19, 5
+# Samples of a featureless or bootstrap set, at most.
+JUDGED = 1500
 NULL_AXES = 20
 # What a hard partition leaves open: its own error rate, as a prior guess.
 DOUBT = 0.02
@@ -33,19 +35,30 @@ def find_prototypes(data: Data, outcomes: int, *, seed: int) -> Finding | None:
     Finding or None
         None where the samples do not fill the groups.
     """
+    return groups_around_prototypes(blocks_of(data), data.names, outcomes, seed=seed)
+
+
+def groups_around_prototypes(
+    blocks: Sequence[Block], names: Sequence[str], outcomes: int, *, seed: int
+) -> Finding | None:
+    """The same for blocks of values; evidence is judged by at most so many samples."""
     rng = np.random.default_rng(seed)
-    blocks = blocks_of(data)
-    starts = 100 if data.size <= 500 else 20
-    found = partition(blocks, outcomes, rng=rng, starts=starts)
+    size = len(blocks[0].values)
+    found = partition(blocks, outcomes, rng=rng, starts=100 if size <= 500 else 20)
     if found is None:
         return None
+    few = (
+        [b.take(np.sort(rng.permutation(size)[:JUDGED])) for b in blocks]
+        if size > JUDGED
+        else blocks
+    )
     evidence = partition_evidence(blocks, found.label)
-    scatter = Scatter.of(np.concatenate([b.values for b in blocks], axis=1))
-    null = np.array([_null_evidence(blocks, scatter, outcomes, rng) for _ in range(NULL_DRAWS)])
+    scatter = Scatter.of(np.concatenate([b.values for b in few], axis=1))
+    null = np.array([_null_evidence(few, scatter, outcomes, rng) for _ in range(NULL_DRAWS)])
     stability = _stability(blocks, found.label, outcomes, rng)
     threshold = float(np.quantile(null, 0.95))
     return Finding(
-        representation="prototypes of " + " and ".join(data.names),
+        representation="prototypes of " + " and ".join(names),
         probability=_nearly_sure(found.label, outcomes),
         separation=separation(blocks, found.label),
         evidence=evidence,
@@ -138,7 +151,7 @@ def _stability(
     """Mean share of samples whose group comes out again from bootstrap samples."""
     scores = []
     for _ in range(BOOTSTRAPS):
-        index = rng.integers(0, len(label), len(label))
+        index = rng.integers(0, len(label), min(len(label), JUDGED))
         again = partition([b.take(index) for b in blocks], outcomes, rng=rng, starts=20)
         if again is None:
             scores.append(0.0)

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from pima_physics.dataset import Data
 from pima_physics.evidence import (
-    STABLE,
     Finding,
     confirmed_by,
     finding_of,
@@ -25,19 +24,18 @@ from pima_physics.sharing_views import shared_views
 from pima_physics.single import ENOUGH_TO_WHITEN, find_prototypes
 from pima_physics.single_evidence import evidence_between
 from pima_physics.single_mixture import find_mixture
+from pima_physics.single_settled import Proposal, around_prototypes, pooled
 from pima_physics.views import SEARCHED, View
 
 Array = NDArray[np.float64]
 
 IN_A_ROW = 4
-# Parts of the samples that take turns to be predicted, and the least probability in a pool.
-FOLDS, LEAST = 5, 1e-6
 
 
 def find_single(
     representations: Sequence[Representation], data: Data, outcomes: int, *, seed: int
 ) -> Finding:
-    """One node: along a direction, in a mixture, or, with few samples, around prototypes.
+    """One node: along a direction, in a mixture, or around prototypes.
 
     Several features may show; a node of its own is to say what the modalities have in common.
     Among those above chance the one with most evidence of modes and most knowledge of a second
@@ -46,7 +44,7 @@ def find_single(
     if data.size < ENOUGH_TO_WHITEN:
         direct = find_prototypes(data, outcomes, seed=seed)
         if direct is not None:
-            return direct
+            return _pooled(direct, representations, seed)
     rng = np.random.default_rng(seed)
     about = shared_views(data, representations, seed=seed)
     # What several modalities show together is left to the mixture; many groups in a row are rare.
@@ -55,63 +53,38 @@ def find_single(
     if outcomes > IN_A_ROW:
         alone = [r for r in alone if r.kind == "latent"]
     found = _along_directions([*alone, *about], outcomes, rng)
-    proposed = [(f, f.evidence) for f in found]
+    proposed = [Proposal.of(f, f.evidence) for f in found]
     starts = [f.probability.argmax(1) for f in found]
     mixture = find_mixture(representations, outcomes, seed=seed, others=starts)
-    if mixture is not None:
-        groups, contrast = mixture
-        shown = _straight(representations, groups.probability.argmax(1), outcomes)
-        groups = replace(groups, confirmed=shown, supported=groups.supported and shown)
-        proposed.append((groups, contrast))
+    several = [] if mixture is None else [Proposal.of(*mixture)]
+    around = around_prototypes(representations, outcomes, seed=seed)
+    several += [] if around is None else [around]
+    proposed += [_where_shown(p, representations, outcomes) for p in several]
     if not proposed:
         return nothing_found(data.size, outcomes)
     views = [*representations, *about]
-    rated = [
-        (replace(f, shared=shared_nats(f.probability, views, data.names)), contrast)
-        for f, contrast in proposed
-    ]
-    sure = [p for p in rated if p[0].evidence > p[0].null and p[0].stability > STABLE]
-    best = max(sure or rated, key=lambda p: p[1] + np.nan_to_num(p[0].shared))[0]
-    return replace(best, probability=_read_from_all(best.probability, representations, seed))
+    rated = [replace(p, finding=_with_shared(p.finding, views, data)) for p in proposed]
+    sure = [p for p in rated if p.sure]
+    best = max(sure or rated, key=lambda p: p.contrast + np.nan_to_num(p.finding.shared)).finding
+    return _pooled(best, representations, seed)
 
 
-def _read_from_all(
-    probability: Array, representations: Sequence[Representation], seed: int
-) -> Array:
-    """Outcome probabilities pooled with what all modalities together say.
+def _with_shared(found: Finding, views: Sequence[Representation], data: Data) -> Finding:
+    return replace(found, shared=shared_nats(found.probability, views, data.names))
 
-    The groups were seen along one direction, or drawn by covariances of their own; a sample near
-    their border is told better by a linear discriminant of the principal components of all
-    modalities. It is cross-fitted, so that no sample has a say in its own outcome, and pooled
-    with equal weights: normalised products of square roots.
 
-    References
-    ----------
-    C. Genest, J. Zidek, "Combining probability distributions", Statistical Science 1, 1986
-    (logarithmic pool).
-    """
-    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
-    from sklearn.model_selection import StratifiedKFold, cross_val_predict
+def _pooled(found: Finding, representations: Sequence[Representation], seed: int) -> Finding:
+    return replace(found, probability=pooled(found.probability, representations, seed=seed))
 
-    views = [
-        r.values
-        for r in representations
-        if r.name.startswith("components of") and r.present.all() and r.values.any()
-    ]
-    label, groups = probability.argmax(1), probability.shape[1]
-    if len(views) < 2 or np.bincount(label, minlength=groups).min() < FOLDS:
-        return probability
-    said = np.asarray(
-        cross_val_predict(
-            LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto"),
-            np.concatenate(views, axis=1),
-            label,
-            cv=StratifiedKFold(FOLDS, shuffle=True, random_state=seed),
-            method="predict_proba",
-        )
-    )
-    pooled = np.sqrt(np.clip(probability, LEAST, None) * np.clip(said, LEAST, None))
-    return pooled / pooled.sum(1, keepdims=True)
+
+def _where_shown(
+    proposal: Proposal, representations: Sequence[Representation], outcomes: int
+) -> Proposal:
+    """Support only where a view without bends shows the groups, too."""
+    found = proposal.finding
+    shown = _straight(representations, found.probability.argmax(1), outcomes)
+    found = replace(found, confirmed=shown, supported=found.supported and shown)
+    return replace(proposal, finding=found)
 
 
 def _along_directions(

@@ -7,7 +7,7 @@ import numpy as np
 from pima_physics.prototypes import Block, nearest
 from pima_physics.representations import Representation
 from pima_physics.results_evidence import _as_sure_as_right
-from pima_physics.single_choice import _read_from_all
+from pima_physics.single_settled import pooled
 
 
 def test_samples_kept_apart_go_to_the_nearest_prototype_whatever_they_lack() -> None:
@@ -52,15 +52,15 @@ def test_groups_seen_in_one_modality_are_read_from_all() -> None:
     logit = 3.0 * (first[:, 0] - 1.5)
     seen = np.stack([1.0 / (1.0 + np.exp(logit)), 1.0 / (1.0 + np.exp(-logit))], axis=1)
     alone = (seen.argmax(1) == true).mean()
-    pooled = _read_from_all(seen, views, 0)
+    both = pooled(seen, views, seed=0)
     # At three sigma one modality tells 93 % of the samples, both together 98 %.
     assert alone < 0.945
-    assert (pooled.argmax(1) == true).mean() > 0.965
-    np.testing.assert_allclose(pooled.sum(1), 1.0)
+    assert (both.argmax(1) == true).mean() > 0.965
+    np.testing.assert_allclose(both.sum(1), 1.0)
     # A second modality that knows nothing changes little.
     noise = [
         views[0],
         Representation("components of noise", "components", rng.normal(size=(1000, 3)), present),
     ]
-    assert (_read_from_all(seen, noise, 0).argmax(1) == seen.argmax(1)).mean() > 0.98
-    np.testing.assert_array_equal(_read_from_all(seen, views[:1], 0), seen)
+    assert (pooled(seen, noise, seed=0).argmax(1) == seen.argmax(1)).mean() > 0.98
+    np.testing.assert_array_equal(pooled(seen, views[:1], seed=0), seen)
