@@ -7,7 +7,9 @@ import numpy as np
 from pima_physics.prototypes import Block, nearest
 from pima_physics.representations import Representation
 from pima_physics.results_evidence import _as_sure_as_right
-from pima_physics.single_settled import pooled
+from pima_physics.single import groups_around_prototypes
+from pima_physics.single_settled import around_prototypes, pooled
+from pima_physics.validation.metrics import match_nodes
 
 
 def test_samples_kept_apart_go_to_the_nearest_prototype_whatever_they_lack() -> None:
@@ -64,3 +66,50 @@ def test_groups_seen_in_one_modality_are_read_from_all() -> None:
     ]
     assert (pooled(seen, noise, seed=0).argmax(1) == seen.argmax(1)).mean() > 0.98
     np.testing.assert_array_equal(pooled(seen, views[:1], seed=0), seen)
+
+
+def test_prototypes_settle_where_groups_are_wide_in_one_direction() -> None:
+    rng = np.random.default_rng(0)
+    true = rng.integers(0, 3, 600)
+    # Both modalities vary together, along a direction that tells nothing of the groups.
+    common = 2.0 * rng.normal(size=600)
+    centres = np.array([[0.0, 0.0], [3.0, -3.0], [-3.0, 3.0]])[true]
+    everyone = np.ones(600, dtype=bool)
+    views = [
+        Representation(
+            f"components of m{i}",
+            "components",
+            np.stack([common + centres[:, i], rng.normal(size=600)], axis=1)
+            + 0.6 * rng.normal(size=(600, 2)),
+            everyone,
+        )
+        for i in (0, 1)
+    ]
+    found = around_prototypes(views, 3, seed=0)
+    assert found is not None
+    first = groups_around_prototypes(
+        [Block(v.values, np.ones_like(v.values)) for v in views], ["m0", "m1"], 3, seed=0
+    )
+    assert first is not None
+    scores = [
+        float(match_nodes(true, f.probability.argmax(1)).accuracy[0])
+        for f in (first, found.finding)
+    ]
+    # Prototypes cut along the common direction; the discriminant knows that it says nothing.
+    assert scores[0] < 0.75 < 0.95 < scores[1]
+
+
+def test_what_is_featureless_is_not_supported() -> None:
+    rng = np.random.default_rng(0)
+    hidden = rng.normal(size=(400, 2))
+    views = [
+        Representation(
+            f"components of m{i}",
+            "components",
+            hidden @ rng.normal(size=(2, 3)) + 0.3 * rng.normal(size=(400, 3)),
+            np.ones(400, dtype=bool),
+        )
+        for i in (0, 1)
+    ]
+    found = around_prototypes(views, 2, seed=0)
+    assert found is not None and not found.finding.supported
