@@ -56,6 +56,9 @@ def sentence(edge: graphs.Edge) -> str:
     first, second = short(view.readable(edge.first)), short(view.readable(edge.second))
     sure = f" (probability {probability(edge.adjacent)})" if np.isfinite(edge.adjacent) else ""
     if edge.status == "directed":
+        if np.isfinite(edge.forward):
+            said = f"{probability(edge.adjacent)}, for this direction {probability(edge.forward)}"
+            sure = f" (probability of being joined {said})"
         return f"{first} → {second}{sure}."
     if edge.status == "undirected":
         return f"{first} — {second}, direction not determined{sure}."

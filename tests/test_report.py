@@ -112,7 +112,7 @@ def test_findings_carry_numbers_units_and_errors(html):
         text,
     )
     assert "lattice — process, direction not determined (probability 0.98)" in text
-    assert "lattice → finish (probability 0.85)" in text
+    assert "lattice → finish (probability of being joined 0.85, for this direction 0.8" in text
     assert "Markov equiv" in text and "Numbers are only labels" in text
     assert "Do not interpret finish." in text
     assert "6 % of the samples sit within 1 % of a bound of yield_stress" in text
