@@ -47,11 +47,10 @@ def groups_around_prototypes(
     found = partition(blocks, outcomes, rng=rng, starts=100 if size <= 500 else 20)
     if found is None:
         return None
-    few = (
-        [b.take(np.sort(rng.permutation(size)[:JUDGED])) for b in blocks]
-        if size > JUDGED
-        else blocks
-    )
+    few = blocks
+    if size > JUDGED:
+        part = np.sort(rng.permutation(size)[:JUDGED])  # the same samples of every modality
+        few = [b.take(part) for b in blocks]
     evidence = partition_evidence(blocks, found.label)
     scatter = Scatter.of(np.concatenate([b.values for b in few], axis=1))
     null = np.array([_null_evidence(few, scatter, outcomes, rng) for _ in range(NULL_DRAWS)])

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
+from pima_physics import single
 from pima_physics.prototypes import Block, nearest
 from pima_physics.representations import Representation
 from pima_physics.results_evidence import _as_sure_as_right
@@ -113,3 +115,21 @@ def test_what_is_featureless_is_not_supported() -> None:
     ]
     found = around_prototypes(views, 2, seed=0)
     assert found is not None and not found.finding.supported
+
+
+def test_featureless_sets_vary_together_as_the_samples_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    common = rng.normal(size=(2000, 1))
+    blocks = [Block(common + 0.1 * rng.normal(size=(2000, 1)), np.ones((2000, 1))) for _ in "ab"]
+    seen: list[np.ndarray] = []
+    of = single.Scatter.of
+
+    def noted(values: np.ndarray, *, means: int = 0) -> single.Scatter:
+        seen.append(values)
+        return of(values, means=means)
+
+    monkeypatch.setattr(single.Scatter, "of", staticmethod(noted))
+    assert groups_around_prototypes(blocks, ["a", "b"], 2, seed=0) is not None
+    (values,) = seen
+    assert len(values) < 2000  # a part of the samples, the same of both modalities
+    assert np.corrcoef(values.T)[0, 1] > 0.95
