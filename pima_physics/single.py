@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pima_physics.dataset import Data
-from pima_physics.evidence import Finding
+from pima_physics.evidence import STABLE, Finding
 from pima_physics.matching import matched_share
 from pima_physics.prototypes import Block, nearest, partition, partition_evidence
 
@@ -24,7 +24,6 @@ JUDGED = 1500
 NULL_AXES = 20
 # What a hard partition leaves open: its own error rate, as a prior guess.
 DOUBT = 0.02
-STABLE = 0.8
 
 
 def find_prototypes(data: Data, outcomes: int, *, seed: int) -> Finding | None:

@@ -14,7 +14,6 @@ from pima_physics.evidence import (
     confirmed_by,
     finding_of,
     nothing_found,
-    null_evidence,
 )
 from pima_physics.nodesets import conditional_nats
 from pima_physics.representations import Representation
@@ -22,7 +21,7 @@ from pima_physics.search import find_sets
 from pima_physics.sharing import shared_nats
 from pima_physics.sharing_views import shared_views
 from pima_physics.single import ENOUGH_TO_WHITEN, find_prototypes
-from pima_physics.single_evidence import evidence_between
+from pima_physics.single_evidence import against_chance, evidence_between
 from pima_physics.single_mixture import find_mixture
 from pima_physics.single_settled import Proposal, around_prototypes, pooled
 from pima_physics.views import SEARCHED, View
@@ -110,7 +109,7 @@ def _straight(
     """Whether a view without bends has modes between groups found elsewhere."""
     for r in representations:
         if r.straight and r.values.shape[1] and r.present.any():
-            nats = evidence_between(r.values[r.present], label[r.present], outcomes).nats
-            if nats > float(np.quantile(null_evidence(r.values.shape[1], outcomes), 0.95)):
+            between = evidence_between(r.values[r.present], label[r.present], outcomes)
+            if between.nats > against_chance(between, r.values.shape[1], outcomes).threshold:
                 return True
     return False

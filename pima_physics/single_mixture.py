@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pima_physics.evidence import BOOTSTRAPS, STABLE, Finding, null_evidence, predicted
+from pima_physics.evidence import BOOTSTRAPS, STABLE, Finding, predicted
 from pima_physics.nodesets import agreement
 from pima_physics.representations import Representation
-from pima_physics.single_evidence import RIDGE, evidence_between
+from pima_physics.single_evidence import RIDGE, against_chance, evidence_between
 
 if TYPE_CHECKING:
     from sklearn.mixture import GaussianMixture
@@ -83,9 +83,7 @@ def find_mixture(
     label = own.argmax(1)
     rng = np.random.default_rng(seed)
     between = evidence_between(x, label, outcomes)
-    # As many directions can be tried as by the search along directions.
-    null = np.array(null_evidence(x.shape[1], outcomes))
-    threshold, size = float(np.quantile(null, 0.95)), len(present)
+    chance, size = against_chance(between, x.shape[1], outcomes), len(present)
     stability = _stability(x, mixture, own, rng)
     probability = np.empty((size, outcomes))
     probability[present] = own
@@ -95,10 +93,10 @@ def find_mixture(
         probability=probability,
         separation=between.apart,
         evidence=between.nats / size,
-        null=threshold / size,
-        p_value=(1 + int((null >= between.nats).sum())) / (1 + len(null)),
+        null=chance.threshold / size,
+        p_value=chance.p_value,
         stability=stability,
-        supported=bool(between.nats > threshold and stability > STABLE),
+        supported=bool(between.nats > chance.threshold and stability > STABLE),
     )
     return finding, between.contrast
 

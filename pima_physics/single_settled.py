@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from pima_physics.evidence import BEND, STABLE, Finding, null_evidence, predicted
+from pima_physics.evidence import BEND, STABLE, Finding, predicted
 from pima_physics.prototypes import Block
 from pima_physics.representations import Representation
 from pima_physics.single import groups_around_prototypes
-from pima_physics.single_evidence import evidence_between
+from pima_physics.single_evidence import against_chance, evidence_between
 from pima_physics.single_mixture import stack_of
 
 Array = NDArray[np.float64]
@@ -80,18 +80,17 @@ def around_prototypes(
         probability = found.probability
     label, present = probability.argmax(1), stack.present
     between = evidence_between(stack.values[present], label[present], outcomes)
-    null, size = np.array(null_evidence(stack.values.shape[1], outcomes)), len(label)
-    threshold = float(np.quantile(null, 0.95))
-    more = between.nats > threshold
+    chance, size = against_chance(between, stack.values.shape[1], outcomes), len(label)
+    more = between.nats > chance.threshold
     # Support asks for more than a bend of one continuous feature shows.
-    asked = threshold / size + BEND * (outcomes - 1)
+    asked = chance.threshold / size + BEND * (outcomes - 1)
     finding = replace(
         found,
         probability=probability,
         separation=between.apart,
         evidence=between.nats / size,
         null=asked,
-        p_value=(1 + int((null >= between.nats).sum())) / (1 + len(null)),
+        p_value=chance.p_value,
         supported=bool(between.nats / size > asked and found.stability > STABLE),
     )
     return Proposal.of(finding, between.contrast, shown=more or found.evidence > found.null)
