@@ -94,7 +94,9 @@ def _by_sample(
             f"{name}: only {len(index)} of {int(present.sum())} samples were polished by least "
             "squares, to bound the time; the network's estimates are reported for the others"
         )
-    component, error, more = _components(network, m, data, parts, posterior, raw, mean)
+    # Not the parameters of the component's average curve: where samples of a component differ,
+    # an average of curves follows the law with other parameters than the average ones.
+    component, error = weighted_mean(mean[present], posterior.responsibility[present])
     return Estimates(
         decoder.law.free,
         mean,
@@ -103,7 +105,7 @@ def _by_sample(
         error,
         present,
         refined,
-        (*notes, *more),
+        tuple(notes),
         misfit=left,
     )
 
@@ -126,37 +128,26 @@ def _chosen(law: Law, present: Array, parts: Split) -> Array:
 
 
 def _components(
-    network: Network,
-    m: int,
-    data: Data,
-    parts: Split,
-    posterior: Posterior,
-    raw: Tensor,
-    mean: Array,
+    network: Network, m: int, data: Data, parts: Split, posterior: Posterior, sample_values: Array
 ) -> tuple[Array, Array, tuple[str, ...]]:
-    """Parameters of every component from training and validation samples."""
+    """Shared parameters of every component from training and validation samples."""
     name, decoder = network.names[m], network.decoders[m]
-    assert isinstance(decoder, PhysicsDecoder | ComponentPhysics)
+    assert isinstance(decoder, ComponentPhysics)
     modality = data.modalities[name]
     index = np.sort(np.concatenate([parts.train, parts.validation]).astype(int))
     index = index[modality.present.cpu().numpy()[index]]
     weight = posterior.responsibility[index]
-    means = weighted_mean(mean[index], weight)
+    means = weighted_mean(sample_values[index], weight)
     if modality.grid is not None or weight.shape[1] > MOST_COMPONENTS or not decoder.law.free:
         return *means, ()
+    raw = decoder.raw.detach().double()
     where = torch.as_tensor(index, device=raw.device)
-    z = torch.as_tensor(posterior.mean).to(network.mixture.mean)[where]
-    fitted = curves(decoder, modality.take(where), z)
+    fitted = curves(decoder, modality.take(where), torch.as_tensor(posterior.mean[index]))
     responsibility = torch.as_tensor(weight, device=raw.device)
-    if isinstance(decoder, PhysicsDecoder):
-        owned = responsibility.sum(0)[:, None]
-        start = (responsibility.T @ raw[where] + 1e-3 * raw[where].mean(0)) / (owned + 1e-3)
-    else:
-        start = raw
     noise = noise_variance(likelihood_of(network, name))
     try:
         found = refine_components(
-            fitted.law, fitted.values, fitted.weight, responsibility, start, noise_variance=noise
+            fitted.law, fitted.values, fitted.weight, responsibility, raw, noise_variance=noise
         )
     except FAILED as error:
         text = f"{name}: parameters by component are means over samples ({error})".splitlines()[0]
@@ -177,7 +168,7 @@ def _by_component(
     with torch.no_grad():
         start = torch.stack([law.parameters_of(raw)[p] for p in law.free], dim=1).cpu().numpy()
     mean = posterior.responsibility @ start
-    component, error, notes = _components(network, m, data, parts, posterior, raw, mean)
+    component, error, notes = _components(network, m, data, parts, posterior, mean)
     # Components without samples keep the trained value in the samples' means, where they
     # hardly count.
     value = np.where(np.isfinite(component), component, start)

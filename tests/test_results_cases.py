@@ -235,6 +235,29 @@ def test_parameters_by_component_are_those_of_their_samples(scope: str) -> None:
         np.testing.assert_allclose(group["yield_stress"], expected[codes], rtol=1e-3)
 
 
+def test_parameters_by_component_are_means_where_samples_differ() -> None:
+    data, truth = datasets.lattices(samples=400, seed=2, separation=4.0)
+    dag = pima.DAG(process=2, lattice=2, strength=2)
+    known = data.assign({node: truth.labels[node] for node in dag.nodes})
+    result = untrained(
+        pima.PIMA({"stress": pima.Physics(simulators.ElasticPlastic())}, dag, latent_dim=1),
+        known,
+        labels={node: node for node in dag.nodes},
+    )
+    group = result.to_datatree()["parameters/stress"].to_dataset()
+    code = sum(4 // 2**i * known[n].values for i, n in enumerate(dag.nodes))
+    for name in ("youngs_modulus", "yield_stress", "hardening_modulus"):
+        values = truth.parameters[name].values
+        for c in range(8):
+            own = values[code == c]
+            # Both are means of the same samples: only the curves' noise is between them.
+            score = (group[f"{name}_by_component"].values[c] - own.mean()) / (
+                group[f"{name}_by_component_std"].values[c]
+            )
+            assert abs(score) < 1.0
+            assert group[f"{name}_by_component_std"].values[c] < own.std()
+
+
 def test_a_differential_equation_with_a_fixed_parameter(tmp_path: Path) -> None:
     rng, time = np.random.default_rng(0), np.linspace(0, 2, 15)
     drag = np.exp(0.3 * rng.normal(size=(30, 1)) - 2)
