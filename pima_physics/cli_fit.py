@@ -67,7 +67,7 @@ def run_fit(
         if before is not None:
             return before
     if not overwrite and not (resume and can_resume(run)):
-        refuse_to_replace(run, experiment)
+        refuse_to_replace(plan, run)
     if distributed.rank() > 0:  # of several processes, only the first one writes
         training.fit(
             plan.model, plan.dataset, prepared=plan.prepared, run=run, resume=resume, **options

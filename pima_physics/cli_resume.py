@@ -6,6 +6,8 @@ import contextlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import xarray as xr
+
 from pima_physics import results
 from pima_physics.checkpoint import INDEX
 from pima_physics.cli_common import say
@@ -33,20 +35,26 @@ def already_finished(plan: Plan, run: RunFolder) -> Any:
         result = results.load(run.path)
     except (PimaError, OSError, ValueError, KeyError):  # damaged or of an older version: fit again
         return None
-    source = str(plan.dataset.encoding.get("source", ""))
-    now = checksum(plan.dataset, plan.prepared.data, source)
-    if result.to_datatree().attrs.get("data_checksum") != now:
+    if result.to_datatree().attrs.get("data_checksum") != _data_checksum(plan):
         return None
     say(f"{run.path} holds the finished run of this experiment: nothing is left to do")
     return result
 
 
-def refuse_to_replace(run: RunFolder, experiment: Experiment) -> None:
-    """Raise where the folder holds the finished run of another experiment.
+def refuse_to_replace(plan: Plan, run: RunFolder) -> None:
+    """Raise where the folder holds the finished run of another experiment or of other data.
 
-    The same experiment gives the same results, so they may be replaced without asking.
+    The same experiment with the same data gives the same results, so they may be replaced without
+    asking.
     """
-    changed = changed_keys(run, experiment) if run.finished else []
+    changed = changed_keys(run, plan.experiment) if run.finished else []
+    if not changed and run.finished and _fitted_checksum(run) not in ("", _data_checksum(plan)):
+        raise ConfigError(
+            f"{run.path} holds a finished run of other data",
+            found=f"contents of {plan.experiment.data} that have changed since",
+            expected="a new folder, or the same data",
+            fix=f"--output {run.path}-2, or --overwrite to replace it",
+        )
     if not changed:
         return
     raise ConfigError(
@@ -55,6 +63,20 @@ def refuse_to_replace(run: RunFolder, experiment: Experiment) -> None:
         expected="a new folder, or the same experiment",
         fix=f"--output {run.path}-2, or --overwrite to replace it",
     )
+
+
+def _data_checksum(plan: Plan) -> str:
+    source = str(plan.dataset.encoding.get("source", ""))
+    return checksum(plan.dataset, plan.prepared.data, source)
+
+
+def _fitted_checksum(run: RunFolder) -> str:
+    """Checksum of the data that the results in the folder are of; empty where it cannot be read."""
+    try:
+        with xr.open_dataset(run.results) as root:
+            return str(root.attrs.get("data_checksum", ""))
+    except (OSError, ValueError):
+        return ""
 
 
 def changed_keys(run: RunFolder, experiment: Experiment) -> list[str]:

@@ -43,9 +43,10 @@ __all__ = [
 def plot_graph(tree: xr.DataTree, ax: Axes | None = None) -> Axes:
     """The graph between nodes, as far as the data determine it.
 
-    Arrows are edges whose direction the data (or the knowledge given) determine; plain lines are
-    edges of unknown direction; dotted lines are pairs that are probably not joined but not
-    excluded.  Width and number: probability that the two are joined.  Places have no meaning.
+    Arrows are edges that have this direction in every graph of the equivalence class; plain lines
+    are edges of unknown direction; dotted lines are pairs that are probably not joined but not
+    excluded.  Width: probability that the two are joined.  Number: on an arrow the probability of
+    this direction, otherwise that of being joined.  Places have no meaning.
 
     Parameters
     ----------
@@ -95,12 +96,12 @@ def _draw_edge(ax: Axes, edge: graphs.Edge, start: np.ndarray, end: np.ndarray) 
             "shrinkB": 30 if directed else 22,
         },
     )
-    if np.isfinite(edge.adjacent):
+    if np.isfinite(edge.claimed):
         middle = start + 0.42 * (end - start)
         ax.text(
             middle[0],
             middle[1],
-            f"{edge.adjacent:.2f}",
+            f"{edge.claimed:.2f}",
             ha="center",
             va="center",
             fontsize=8.5,

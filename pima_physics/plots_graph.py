@@ -49,6 +49,11 @@ class Edge:
                 return float(np.clip(value, 0, 1))
         return 1.0
 
+    @property
+    def claimed(self) -> float:
+        """Probability of what is drawn: of this direction for an arrow, else of being joined."""
+        return self.forward if self.status == "directed" else self.adjacent
+
 
 def _matrix(tree: xr.DataTree, name: str) -> np.ndarray | None:
     array = view.variable(tree, "graph", name)

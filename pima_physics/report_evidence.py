@@ -73,7 +73,7 @@ def _equivalence(tree: xr.DataTree) -> Note:
 
 
 STATUS = {
-    "directed": "→ direction determined",
+    "directed": "→ directed in the class",
     "undirected": "— direction open",
     "uncertain": "probably not joined",
 }

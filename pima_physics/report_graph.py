@@ -101,14 +101,14 @@ def _edge(edge: graphs.Edge, places: Mapping[str, np.ndarray]) -> str:
 
 
 def _label(edge: graphs.Edge, places: Mapping[str, np.ndarray]) -> str:
-    if not np.isfinite(edge.adjacent):
+    if not np.isfinite(edge.claimed):
         return ""
     start = _border(places[edge.first], places[edge.second], edge.first, 0)
     end = _border(places[edge.second], places[edge.first], edge.second, 0)
     # Off the middle, where the lines of opposite nodes would cross.
     x, y = start + 0.42 * (end - start)
-    text = safe(probability(edge.adjacent))
-    wide = 8.5 * len(probability(edge.adjacent)) + 8
+    text = safe(probability(edge.claimed))
+    wide = 8.5 * len(probability(edge.claimed)) + 8
     return (
         f'<rect class="plate" x="{x - wide / 2:.1f}" y="{y - 11:.1f}" width="{wide:.1f}" '
         f'height="22" rx="5"/><text x="{x:.1f}" y="{y + 5:.1f}" class="number">{text}</text>'
@@ -143,11 +143,11 @@ def legend() -> Panel:
         (
             '<line class="edge directed" x1="4" y1="14" x2="44" y2="14" stroke-width="5"/>'
             '<polygon class="arrow" points="58,14 43,6 43,22"/>',
-            "direction determined",
+            "number: this direction",
         ),
         (
             '<line class="edge undirected" x1="4" y1="14" x2="58" y2="14" stroke-width="5"/>',
-            "joined, direction open",
+            "direction open; number: joined",
         ),
         (
             '<line class="edge uncertain" x1="4" y1="14" x2="58" y2="14" stroke-width="3"/>',
@@ -165,7 +165,8 @@ def legend() -> Panel:
         for (shape, text), (x, y) in zip(rows, places, strict=True)
     )
     words = (
-        "Legend. Arrow: direction determined. Plain line: joined, direction open. "
+        "Legend. Arrow: the same direction in all equivalent graphs; number: probability of this "
+        "direction. Plain line: joined, direction open; number: probability of being joined. "
         "Dotted line: probably not joined, but not excluded. Dashed box: feature not supported."
     )
     return Panel(

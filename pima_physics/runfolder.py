@@ -152,6 +152,7 @@ class RunFolder:
         try:
             yield stage
             with disk_errors(self.path):
+                self.validation.unlink(missing_ok=True)  # it is of the results that are replaced
                 _move_into(stage.path, self.path)
         finally:
             shutil.rmtree(stage.path, ignore_errors=True)

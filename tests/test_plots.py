@@ -10,7 +10,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 from synthetic_results import HOSTILE, fields, graph, hostile_tree, make_tree
 
-from pima_physics import plots
+from pima_physics import plots, report_graph
 from pima_physics import plots_graph as graphs
 from pima_physics import plots_numbers as numbers
 from pima_physics import plots_statistics as statistics
@@ -127,6 +127,14 @@ def test_arrows_follow_the_cpdag_in_both_index_orders():
     assert (backward.first, backward.second, backward.status) == ("b", "a", "directed")
     assert (backward.forward, backward.backward) == (0.7, 0.2)
     assert forward.adjacent == backward.adjacent == pytest.approx(0.9)
+
+
+@pytest.mark.parametrize(("undirected", "number"), [(False, "0.20"), (True, "0.90")])
+def test_the_number_is_the_probability_of_what_is_drawn(undirected, number):
+    tree = one_edge(0, 1, undirected=undirected)
+    assert number in [t.get_text() for t in plots.plot_graph(tree).texts]
+    drawn = report_graph.draw_graph(tree, {}).svg
+    assert f">{number}</text>" in drawn
 
 
 def test_undirected_edges_get_no_arrowhead():

@@ -215,3 +215,19 @@ def test_slips_in_python_are_named() -> None:
         pima.fit(model, curves(), sample_dim="samples")
     with pytest.raises(PimaError, match=r"pima.Neural\(...\)"):
         pima.PIMA({"image": "image"}, pima.DAG(size=2))  # type: ignore[dict-item]
+
+
+def test_results_of_other_data_are_not_replaced_unasked(tmp_path: Path) -> None:
+    data, modalities = curves(), {"stress": {"variable": "stress", "decoder": "mlp"}}
+    path = write(tmp_path, data, modalities, nodes={"strength": 2})
+    done = tmp_path / "done"
+    run("fit", path, "--epochs", 2, "--output", done)
+    (done / "validation.json").write_text("{}")
+    first = (done / "results.nc").read_bytes()
+    write(tmp_path, data.assign(stress=1.1 * data["stress"]), modalities, nodes={"strength": 2})
+    said = run("fit", path, "--epochs", 2, "--output", done, code=2).output
+    assert "finished run of other data" in said and "--overwrite" in said
+    assert (done / "results.nc").read_bytes() == first and (done / "validation.json").exists()
+    run("fit", path, "--epochs", 2, "--output", done, "--overwrite")
+    assert (done / "results.nc").read_bytes() != first
+    assert not (done / "validation.json").exists()  # it was of the results that were replaced
