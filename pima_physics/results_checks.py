@@ -24,6 +24,9 @@ Array = NDArray[Any]
 # Shares and sizes from which a warning is given.
 AT_BOUND, DEAD, IGNORED, DISCREPANCY, CHANGED = 0.05, 0.02, 0.05, 0.05, 0.9
 FEWEST_OWNED = 2
+# Nats per value by which test samples fall behind: errors three times the noise that was learned
+# add (3^2 - 1) / 2 = 4, errors of 1.4 times 0.5.
+OVERFITTED = 0.5
 MOST_LISTED = 6
 
 
@@ -75,6 +78,7 @@ def caveats(
     for name, estimate in estimates.items():
         found += [*estimate.notes, *_at_bounds(network, name, estimate)]
     found += [*_ignored(network, metrics), *_discrepancy(network, metrics), *_dead(posterior)]
+    found += _worse_on_test(network, metrics)
     return list(dict.fromkeys(found))
 
 
@@ -170,6 +174,22 @@ def _dead(posterior: Posterior) -> Iterator[str]:
         yield (
             f"{'latent axis' if one else 'latent axes'} {_listed(dead)} carr{'ies' if one else 'y'}"
             " no information: a smaller latent_dim would do"
+        )
+
+
+def _worse_on_test(network: Network, metrics: xr.Dataset) -> Iterator[str]:
+    """Where held-out samples are described much worse, networks have learned samples by heart."""
+    if not {"elbo_train", "elbo_test"} <= set(metrics):
+        return
+    train, test = float(metrics["elbo_train"]), float(metrics["elbo_test"])
+    values = sum(int(np.prod(info.shape)) for info in network.infos.values())
+    if train - test > OVERFITTED * values:
+        yield (
+            f"the evidence bound of test samples is {test:.4g} nats, far below the {train:.4g} of "
+            f"training samples ({(train - test) / values:.2g} per value): the networks have "
+            "learned the training samples by heart, or single test samples are unlike them; what "
+            "is predicted for new samples is less sure than it says. More samples, a smaller "
+            "network or fewer epochs help"
         )
 
 

@@ -96,6 +96,9 @@ def test_known_factors_name_nodes_and_levels(tree: xr.DataTree) -> None:
         labels=labels,
     )
     assert found.passed  # levels in alphabetical order: annealed (strong), rolled
+    more = {"speed": ("sample", np.linspace(0.0, 1.0, len(outcome))), "graph": (("a", "b"), [[0]])}
+    whole = check_mechanisms(tree, ["heat -> yield_stress decreases"], labels=labels.assign(more))
+    assert whole.passed  # only categories of samples are factors
     with pytest.raises(InputError, match="did you mean 'rolled'"):
         check_mechanisms(tree, ["yield_stress of heat roled = 1 +- 1 MPa"], labels=labels)
 

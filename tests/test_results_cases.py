@@ -361,3 +361,15 @@ def test_bounds_are_near_on_the_parameters_own_scale() -> None:
     open_end = pima.Parameter("MPa", value=100.0, min=0.0)
     assert share_at_bound(open_end, np.array([0.5, 50.0])) == 0.5
     assert share_at_bound(pima.Parameter("MPa"), values) == 0.0
+
+
+@pytest.mark.parametrize("epochs", [5, 150])
+def test_samples_learned_by_heart_are_told(epochs: int) -> None:
+    plain = {"units": "dimensionless"}
+    noise = np.random.default_rng(0).normal(size=(60, 20))
+    data = xr.Dataset(
+        {"x": (("sample", "k"), noise, plain)}, coords={"k": ("k", np.arange(20.0), plain)}
+    )
+    model = pima.PIMA({"x": pima.Neural("x")}, pima.DAG(a=2), latent_dim=8)
+    told = "far below" in warnings_of(pima.fit(model, data, epochs=epochs, seed=0))
+    assert told == (epochs == 150)

@@ -27,7 +27,7 @@ from pima_physics.units import parse
 from pima_physics.validation.findings import Factor, Findings
 from pima_physics.validation.mechanisms import Edge, Law, Mechanism, Relation, Value
 from pima_physics.validation.metrics import match_nodes
-from pima_physics.validation.runs import factor_codes
+from pima_physics.validation.runs import categories, factor_codes
 from pima_physics.verdicts import CheckReport
 
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
@@ -182,7 +182,8 @@ def check_mechanisms(
         Node -> its outcomes in ascending order of their meaning.
     labels : Dataset, optional
         Known factors. Each is matched with a node, and statements may then name the factor and
-        its levels instead of the node and its outcomes; levels are in ascending order.
+        its levels instead of the node and its outcomes; levels are in ascending order. Of a file
+        that holds more (parameters, a graph), only the categories count.
 
     Returns
     -------
@@ -223,7 +224,7 @@ def check_mechanisms(
 def match_factors(tree: xr.DataTree, labels: xr.Dataset) -> dict[str, Factor]:
     """Match known factors with nodes, one to one; factors without a node are left out."""
     outcomes = tree["posterior"].to_dataset()["node_outcome"].transpose("sample", "node")
-    codes = factor_codes(labels, outcomes)
+    codes = factor_codes(categories(labels), outcomes)
     match = match_nodes(
         np.stack([code for code, _ in codes.values()], axis=1),
         outcomes.values.astype(int),

@@ -111,6 +111,16 @@ def factor_codes(
     return factors
 
 
+def categories(labels: xr.Dataset) -> xr.Dataset:
+    """The variables that are categories of samples; all of them where none is."""
+    names = [
+        name
+        for name, values in labels.data_vars.items()
+        if values.ndim == 1 and len(np.unique(values.values.astype(str))) <= MOST_LEVELS + 1
+    ]
+    return labels[names] if names else labels
+
+
 def table(record: dict[str, Any]) -> str:
     """Return the match of each factor as text."""
     rows = [("known factor", "node", "adjusted Rand", "accuracy", "samples")]
