@@ -55,9 +55,8 @@ def proposed(plan: Plan, run: RunFolder) -> tuple[Experiment, Proposal]:
 
 def _key(plan: Plan) -> str:
     """What the proposal depends on."""
-    source = str(plan.dataset.encoding.get("source", ""))
     resolved = plan.experiment.resolved() | {"graph": None}
-    text = json.dumps([resolved, checksum(plan.dataset, plan.prepared.data, source)], default=str)
+    text = json.dumps([resolved, checksum(plan.dataset, plan.prepared.data)], default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

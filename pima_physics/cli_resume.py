@@ -31,11 +31,11 @@ def already_finished(plan: Plan, run: RunFolder) -> Any:
     """
     if not run.finished or can_resume(run) or changed_keys(run, plan.experiment):
         return None
+    if _fitted_checksum(run) != checksum(plan.dataset, plan.prepared.data):
+        return None
     try:
         result = results.load(run.path)
     except (PimaError, OSError, ValueError, KeyError):  # damaged or of an older version: fit again
-        return None
-    if result.to_datatree().attrs.get("data_checksum") != _data_checksum(plan):
         return None
     say(f"{run.path} holds the finished run of this experiment: nothing is left to do")
     return result
@@ -47,27 +47,24 @@ def refuse_to_replace(plan: Plan, run: RunFolder) -> None:
     The same experiment with the same data gives the same results, so they may be replaced without
     asking.
     """
-    changed = changed_keys(run, plan.experiment) if run.finished else []
-    if not changed and run.finished and _fitted_checksum(run) not in ("", _data_checksum(plan)):
+    if not run.finished:
+        return
+    fix = f"--output {run.path}-2, or --overwrite to replace it"
+    changed = changed_keys(run, plan.experiment)
+    if changed:
+        raise ConfigError(
+            f"{run.path} holds the finished run of another experiment",
+            found=f"other values of {', '.join(changed)}",
+            expected="a new folder, or the same experiment",
+            fix=fix,
+        )
+    if _fitted_checksum(run) not in ("", checksum(plan.dataset, plan.prepared.data)):
         raise ConfigError(
             f"{run.path} holds a finished run of other data",
             found=f"contents of {plan.experiment.data} that have changed since",
             expected="a new folder, or the same data",
-            fix=f"--output {run.path}-2, or --overwrite to replace it",
+            fix=fix,
         )
-    if not changed:
-        return
-    raise ConfigError(
-        f"{run.path} holds the finished run of another experiment",
-        found=f"other values of {', '.join(changed)}",
-        expected="a new folder, or the same experiment",
-        fix=f"--output {run.path}-2, or --overwrite to replace it",
-    )
-
-
-def _data_checksum(plan: Plan) -> str:
-    source = str(plan.dataset.encoding.get("source", ""))
-    return checksum(plan.dataset, plan.prepared.data, source)
 
 
 def _fitted_checksum(run: RunFolder) -> str:

@@ -23,13 +23,13 @@ def root_attributes(
     dataset: xr.Dataset, data: Data, settings: Mapping[str, Any], warnings: Sequence[str]
 ) -> dict[str, Any]:
     """Attributes of the root of results.nc."""
-    source = str(dataset.encoding.get("source", ""))
+    source = _source(dataset)
     found: dict[str, Any] = {
         "title": str(dataset.attrs.get("title") or TITLE),
         "package_version": package_version(),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "data_file": source or "in memory",
-        "data_checksum": checksum(dataset, data, source),
+        "data_checksum": checksum(dataset, data),
         "sample_dim": data.sample_dim,
         "torch_version": str(torch.__version__),
     }
@@ -65,8 +65,9 @@ def package_version() -> str:
         return __version__
 
 
-def checksum(dataset: xr.Dataset, data: Data, source: str) -> str:
+def checksum(dataset: xr.Dataset, data: Data) -> str:
     """SHA-256 of the data file, or of the contents of the variables used where there is none."""
+    source = _source(dataset)
     path = Path(source) if source else None
     if path is not None and path.is_file():
         with path.open("rb") as file:
@@ -83,6 +84,11 @@ def checksum(dataset: xr.Dataset, data: Data, source: str) -> str:
                 plain = values.dtype.kind != "O"
                 digest.update(values.tobytes() if plain else repr(values).encode())
     return f"sha256-of-variables:{digest.hexdigest()}"
+
+
+def _source(dataset: xr.Dataset) -> str:
+    """File that a data set was opened from; empty where it was made in memory."""
+    return str(dataset.encoding.get("source", ""))
 
 
 def git_commit() -> str | None:
