@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import xarray as xr
 
@@ -94,7 +96,24 @@ def _groups(tree: xr.DataTree, modality: str, name: str, node: str) -> tuple[sta
     if values is None or outcomes is None or len(outcomes) != values.size:
         return ()
     own = None if std is None else std.values.astype(float)
-    return statistics.group_statistics(values.values.astype(float), outcomes, own)
+    groups = statistics.group_statistics(values.values.astype(float), outcomes, own)
+    return tuple(_as_stored(tree, modality, name, node, group) for group in groups)
+
+
+def _as_stored(
+    tree: xr.DataTree, modality: str, name: str, node: str, group: statistics.Group
+) -> statistics.Group:
+    """With the mean and error of the results, which weigh samples by their probability."""
+    path = f"parameters/{modality}"
+    means = view.variable(tree, path, f"{name}_by_outcome")
+    errors = view.variable(tree, path, f"{name}_by_outcome_std")
+    if means is None or errors is None or means.dims != ("node", "outcome"):
+        return group
+    names = view.labels(means, "node")
+    if node not in names or group.outcome >= means.sizes["outcome"]:
+        return group
+    place = names.index(node), group.outcome
+    return replace(group, mean=float(means.values[place]), error=float(errors.values[place]))
 
 
 def trend(tree: xr.DataTree, modality: str, name: str) -> str:

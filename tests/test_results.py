@@ -585,3 +585,12 @@ def test_the_report_is_written(fitted: Fitted, tmp_path: Path) -> None:
     assert "yield stress" in page
     assert "yield stress by outcome by outcome" not in page
     assert "yield_stress_by_outcome" in fitted.result.to_datatree()["parameters/curve"]
+
+
+def test_summary_and_report_give_the_same_parameters(fitted: Fitted, tmp_path: Path) -> None:
+    line = next(x for x in str(fitted.result).splitlines() if "yield_stress (" in x)
+    told = re.findall(r"\d+: (\S+ ± \S+?)(?:,|$)", line)
+    page = fitted.result.report(tmp_path / "report.html").read_text(encoding="utf-8")
+    assert len(told) >= 2
+    for one in told:
+        assert one in page.replace("\u00a0", " ")
