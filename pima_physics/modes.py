@@ -15,6 +15,9 @@ CENTRES = 0.5 * (EDGES[1:] + EDGES[:-1])
 WIDTH = CENTRES[1] - CENTRES[0]
 # Bins that go together where densities are compared: finer ones hold noise, and cost time.
 COARSE = 3
+# A group's spread leans on the common one as if it had this share of the samples more. Without, it
+# shrinks onto one bin or grows over the tails of all others, and outliers count as a group.
+LEANING = 0.2
 # Narrower components than two bins cannot be told from one bin.
 MIN_STD = 2.0 * WIDTH
 
@@ -114,10 +117,8 @@ def _iterate(mass: Array, weight: Array, mean: Array, std: Array, iterations: in
         weight = total / total.sum(1, keepdims=True)
         mean = (q * CENTRES).sum(2) / total
         variance = (q * (CENTRES - mean[..., None]) ** 2).sum(2) / total
-        # A group without spread of its own leans on the common spread, else it can shrink onto
-        # one bin.
         pooled = (variance * weight).sum(1, keepdims=True)
-        std = np.sqrt((variance * total + 0.02 * pooled) / (total + 0.02)).clip(min=MIN_STD)
+        std = np.sqrt((variance * total + LEANING * pooled) / (total + LEANING)).clip(min=MIN_STD)
     r, log_density = _expect(weight, mean, std)
     return Mixture1D(weight, mean, std, r, (mass * log_density).sum(1))
 

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pima_physics.modes import BINS, Mixture1D, fit_mixture, histograms, multimodality
-from pima_physics.pursuit import blind_axes, cuts_of
+from pima_physics.pursuit import blind_axes, cuts_of, within_cells
 from pima_physics.views import View
 
 Array = NDArray[np.float64]
@@ -152,6 +152,11 @@ def columns_of(nodes: Sequence[Node], present: NDArray[np.bool_]) -> Array:
     return np.concatenate([*parts, np.zeros((int(present.sum()), 0))], axis=1)
 
 
+def cells_of(nodes: Sequence[Node], present: NDArray[np.bool_]) -> NDArray[np.int64] | None:
+    """Joint outcome of some nodes, one number per sample; None without nodes."""
+    return joint_code(np.stack([n.label[present] for n in nodes], axis=1)) if nodes else None
+
+
 def refine(sets: Sequence[Sequence[Node]], *, sweeps: int) -> list[list[Node]]:
     """Turn every node's direction blind to the other nodes of its set, in sweeps over nodes.
 
@@ -180,8 +185,13 @@ def _turn(sets: Sequence[list[Node]], j: int, outcomes: int, *, iterations: int)
 
 def _axis_in(view: View, nodes: Sequence[Node], j: int) -> Array:
     """Direction of one node of a set in a view, blind to the others, shape (1, axis)."""
-    others = columns_of([n for i, n in enumerate(nodes) if i != j], view.present)
-    return blind_axes(view.white, nodes[j].score[view.present][:, None], others)
+    others = [n for i, n in enumerate(nodes) if i != j]
+    node, cells = nodes[j], cells_of(others, view.present)
+    score = node.score[view.present]
+    if cells is not None:
+        found = node.probability[view.present][:, None]
+        score = within_cells(found, node.mixture.weight, cells)[:, 0] @ node.mixture.mean[0]
+    return blind_axes(view.white, score[:, None], columns_of(others, view.present))
 
 
 def seen_in(views: Sequence[View], nodes: Sequence[Node], j: int) -> Node | None:
@@ -241,7 +251,8 @@ def conditional_nats(node: Node, others: Sequence[Node]) -> float:
         return 0.0
     if not others:
         return max(node.nats - CHANCE_NATS, 0.0)
-    cells = joint_code(np.stack([o.label[node.view.present] for o in others], axis=1))
+    cells = cells_of(others, node.view.present)
+    assert cells is not None
     counts = np.bincount(cells)
     masses = np.zeros((len(counts), BINS))
     np.add.at(masses, (cells, node.bins), 1.0)

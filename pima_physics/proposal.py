@@ -132,9 +132,10 @@ def propose(
             break
         best, nodes = tried, found
     if not tried.holds:
-        # Groups in a row may show as several where they do not as two.
-        for groups in range(3, 4 if nodes else 5):
-            more, found = _try(representations, (groups, *tried.outcomes[1:]), seed)
+        # Groups in a row may show as several where they do not as two, or as two that are not all.
+        wider = [(3, *tried.outcomes[1:]), (3, *best.outcomes[1:])] if nodes else [(3,), (4,)]
+        for outcomes in wider:
+            more, found = _try(representations, outcomes, seed)
             curve.append(more)
             if more.holds and more.total > best.total:
                 best, nodes = more, found

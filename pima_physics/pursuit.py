@@ -25,6 +25,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from pima_physics.modes import CENTRES, Mixture1D, fit_mixture, histograms, multimodality
 
@@ -108,7 +109,42 @@ def _with_ridge(matrices: Array) -> Array:
     return matrices + (RIDGE * typical + 1e-12)[:, None, None] * np.eye(size)
 
 
-def pursue(white: Array, others: Array, outcomes: int, start: Array, *, steps: int = 12) -> Array:
+def within_cells(probability: Array, weight: Array, cells: NDArray[np.int64]) -> Array:
+    """Outcome probabilities where each cell of the other partitions has weights of its own.
+
+    A partition that depends on others has a rare outcome in some of their cells: with the same
+    weights everywhere the errors there outnumber it, and pull its direction towards the others.
+
+    Parameters
+    ----------
+    probability : array, shape (sample, direction, outcome)
+        With the weights of all samples.
+    weight : array, shape (direction, outcome)
+    cells : int array, shape (sample,)
+    """
+    samples, size = len(cells), int(cells.max(initial=0)) + 1
+    if size == 1:
+        return probability
+    member = sparse.csr_array((np.ones(samples), (cells, np.arange(samples))), (size, samples))
+    counts = np.bincount(cells, minlength=size).clip(min=1)
+    shares = (member @ probability.reshape(samples, -1)) / counts[:, None]
+    own = shares.reshape(size, *weight.shape)
+    # Half the common weights: those of a small cell are uncertain, and a cell's own alone would
+    # let the other partitions decide.
+    ratio = 0.5 + 0.5 * own / np.maximum(weight, 1e-12)
+    found = probability * ratio[cells]
+    return found / np.maximum(found.sum(-1, keepdims=True), 1e-300)
+
+
+def pursue(
+    white: Array,
+    others: Array,
+    outcomes: int,
+    start: Array,
+    *,
+    cells: NDArray[np.int64] | None = None,
+    steps: int = 12,
+) -> Array:
     """Fixed points of the pursuit, those of the likeliest mixtures first.
 
     Parameters
@@ -119,6 +155,8 @@ def pursue(white: Array, others: Array, outcomes: int, start: Array, *, steps: i
     outcomes : int
         Number of groups along a direction.
     start : array, shape (direction, axis)
+    cells : int array, shape (sample,), optional
+        Joint outcome of the other partitions.
 
     Returns
     -------
@@ -133,10 +171,18 @@ def pursue(white: Array, others: Array, outcomes: int, start: Array, *, steps: i
             mixture = fit_mixture(mass, outcomes, iterations=8)
         else:
             mixture = fit_mixture(mass, outcomes, iterations=4, start=mixture)
-        score = np.einsum("skb,sk->sb", mixture.responsibility, mixture.mean)
-        directions = blind_axes(white, np.take_along_axis(score, index.T, axis=1).T, others)
+        directions = blind_axes(white, _scores(mixture, index, cells), others)
     assert mixture is not None
-    return _distinct_rows(directions[mixture.log_likelihood.argsort()[::-1]])
+    return distinct_rows(directions[mixture.log_likelihood.argsort()[::-1]])
+
+
+def _scores(mixture: Mixture1D, index: NDArray[np.int64], cells: NDArray[np.int64] | None) -> Array:
+    """Expected group mean of every sample along every direction."""
+    if cells is None:
+        score = np.einsum("skb,sk->sb", mixture.responsibility, mixture.mean)
+        return np.take_along_axis(score, index.T, axis=1).T
+    found = mixture.responsibility.transpose(0, 2, 1)[np.arange(index.shape[1]), index]
+    return np.einsum("nsk,sk->ns", within_cells(found, mixture.weight, cells), mixture.mean)
 
 
 def starting_directions(white: Array, starts: int, rng: np.random.Generator) -> Array:
@@ -158,7 +204,7 @@ def starting_directions(white: Array, starts: int, rng: np.random.Generator) -> 
     return random / np.linalg.norm(random, axis=1, keepdims=True)
 
 
-def _distinct_rows(directions: Array, *, cosine: float = 0.999) -> Array:
+def distinct_rows(directions: Array, *, cosine: float = 0.999) -> Array:
     """The directions that do not (up to sign) repeat an earlier one."""
     kept: list[Array] = []
     for a in directions:

@@ -15,13 +15,19 @@ from pima_physics.nodesets import (
     Node,
     agreement,
     along,
+    cells_of,
     columns_of,
     conditional_nats,
-    joint_code,
     judge,
     refine,
 )
-from pima_physics.pursuit import evidence_along, pursue, starting_directions, whiten
+from pima_physics.pursuit import (
+    distinct_rows,
+    evidence_along,
+    pursue,
+    starting_directions,
+    whiten,
+)
 from pima_physics.views import View
 
 Array = NDArray[np.float64]
@@ -32,7 +38,14 @@ BEAM, EXCHANGED, ROUNDS = 6, 4, 4
 FIRST, FURTHER, EXCHANGE = 8, 4, 5
 # Steps of a pursuit per group beyond the first, and sweeps in which the last sets settle.
 STEPS, SETTLED = 18, 10
-STARTS, FEWER_STARTS = 48, 16
+# Directions from which all groups of a view are sought once, most of them the same after some
+# steps: the weakest of three features is found from one direction in a hundred.
+MANY, FIRST_STEPS, ALIKE = 400, 6, 0.98
+# Of the groups found so, and all together, directions from which further nodes are sought.
+KEPT, STARTS, FEWER_STARTS = 32, 48, 16
+# What a set leaves unexplained counts this often: blind to wrong nodes, a missing one shows only in
+# part.
+UNEXPLAINED = 3.0
 # Two partitions with a larger agreement count as one.
 SAME = 0.95
 # Cells of the other nodes that are searched by themselves, and their least size.
@@ -61,7 +74,7 @@ class Found:
     @property
     def score(self) -> float:
         """What sets are compared by."""
-        return self.judgement.score - self.left
+        return self.judgement.score - UNEXPLAINED * self.left
 
 
 def find_sets(
@@ -88,7 +101,7 @@ def find_sets(
         Nodes that were given come first. Sets are smaller than wanted where no further groups
         show.
     """
-    starts = [starting_directions(v.white, STARTS, rng) for v in views]
+    starts = [_starts(v, rng) for v in views]
     front = [Found(tuple(known), Judgement(0.0, np.zeros(0), np.zeros(0)))]
     for depth in range(len(outcomes)):
         grown: list[Sequence[Node]] = []
@@ -103,6 +116,20 @@ def find_sets(
     front = _exchange(views, _with_left(views, front, starts), starts, len(known))
     settled = _best([f.nodes for f in front], sweeps=SETTLED, most=BEAM)
     return _distinct([*front, *_with_left(views, settled, starts)], BEAM)
+
+
+def _starts(view: View, rng: np.random.Generator) -> Array:
+    """Directions of all groups that a view shows by itself, clearest first, then others."""
+    start, nothing = starting_directions(view.white, MANY, rng), np.zeros((len(view.white), 0))
+    some = distinct_rows(pursue(view.white, nothing, 2, start, steps=FIRST_STEPS), cosine=ALIKE)
+    axes = pursue(view.white, nothing, 2, some, steps=STEPS - FIRST_STEPS)
+    shown: list[Node] = []
+    for node in sorted(along(view, axes, 2), key=lambda n: -n.evidence):
+        new = all(agreement(node.probability, n.probability) < ALIKE for n in shown)
+        if new and node.evidence > 0.0 and len(shown) < KEPT:
+            shown.append(node)
+    found = np.array([n.axis for n in shown]).reshape(-1, start.shape[1])
+    return np.concatenate([found, start])[:STARTS]
 
 
 def _with_left(
@@ -169,12 +196,14 @@ def _candidates(
     """Partitions that are blind to the other nodes of a set."""
     found = []
     for view, start in zip(views, starts, strict=True):
-        columns = columns_of(others, view.present)
+        columns, cells = columns_of(others, view.present), cells_of(others, view.present)
         begin = [start, *_inside_cells(view, others, outcomes, start)]
         if outcomes > 2:  # the direction of several groups in a row also tells two of them
-            begin.append(pursue(view.white, columns, 2, np.concatenate(begin), steps=STEPS))
+            some = np.concatenate(begin)
+            begin.append(pursue(view.white, columns, 2, some, cells=cells, steps=STEPS))
         steps = STEPS * (outcomes - 1)
-        axes = pursue(view.white, columns, outcomes, np.concatenate(begin), steps=steps)
+        some = np.concatenate(begin)
+        axes = pursue(view.white, columns, outcomes, some, cells=cells, steps=steps)
         shown = [(conditional_nats(n, others), n) for n in along(view, axes, outcomes)]
         for nats, node in sorted(shown, key=lambda pair: -pair[0])[:keep]:
             new = all(agreement(node.probability, o.probability) < SAME for o in others)
@@ -191,7 +220,8 @@ def _inside_cells(view: View, others: Sequence[Node], outcomes: int, start: Arra
     """
     if not others:
         return []
-    code = joint_code(np.stack([o.label[view.present] for o in others], axis=1))
+    code = cells_of(others, view.present)
+    assert code is not None
     counts = np.bincount(code)
     found = []
     for k in counts.argsort()[::-1][:CELLS]:
@@ -200,7 +230,7 @@ def _inside_cells(view: View, others: Sequence[Node], outcomes: int, start: Arra
         part = view.white[code == k]
         local = whiten(part)
         white = local.apply(part)
-        begin = start[:FEWER_STARTS, : white.shape[1]]
+        begin = start[:FEWER_STARTS] @ np.linalg.pinv(local.basis).T
         begin = begin / np.maximum(np.linalg.norm(begin, axis=1, keepdims=True), 1e-9)
         axes = pursue(white, np.zeros((len(white), 0)), outcomes, begin, steps=8)
         best = evidence_along(white, axes, outcomes).argsort()[::-1][:PER_CELL]
