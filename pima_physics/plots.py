@@ -22,7 +22,8 @@ from pima_physics.plots_fields import (
     plot_features,
     plot_reconstruction,
 )
-from pima_physics.plots_numbers import plot_calibration, plot_history, plot_parameters
+from pima_physics.plots_numbers import plot_calibration, plot_history
+from pima_physics.plots_parameters import plot_parameters
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import xarray as xr
 
 from pima_physics import plots
-from pima_physics import plots_numbers as numbers
-from pima_physics import plots_statistics as statistics
+from pima_physics import plots_parameters as parameters
 from pima_physics import plots_tree as view
 from pima_physics.report_blocks import (
     Block,
@@ -48,7 +45,7 @@ def physics_section(tree: xr.DataTree) -> Section:
 
 
 def _modality(tree: xr.DataTree, modality: str) -> list[Block]:
-    names = numbers.parameter_names(tree, modality)[:MOST_PARAMETERS]
+    names = parameters.parameter_names(tree, modality)[:MOST_PARAMETERS]
     panels = []
     for position, name in enumerate(names):
         words = short(view.readable(name), 40)
@@ -82,38 +79,11 @@ def _modality(tree: xr.DataTree, modality: str) -> list[Block]:
 
 def leading_node(tree: xr.DataTree, modality: str, name: str) -> tuple[str, float] | None:
     """The node with the largest variance share of a parameter, and that share."""
-    shares = numbers.parameter_shares(tree, modality, name)
+    shares = parameters.parameter_shares(tree, modality, name)
     if not shares:
         return None
     best = max(shares, key=lambda node: shares[node])
     return best, shares[best]
-
-
-def _groups(tree: xr.DataTree, modality: str, name: str, node: str) -> tuple[statistics.Group, ...]:
-    path = f"parameters/{modality}"
-    values, std = view.variable(tree, path, name), view.variable(tree, path, f"{name}_std")
-    outcomes = view.assigned_outcomes(tree, node)
-    if values is None or outcomes is None or len(outcomes) != values.size:
-        return ()
-    own = None if std is None else std.values.astype(float)
-    groups = statistics.group_statistics(values.values.astype(float), outcomes, own)
-    return tuple(_as_stored(tree, modality, name, node, group) for group in groups)
-
-
-def _as_stored(
-    tree: xr.DataTree, modality: str, name: str, node: str, group: statistics.Group
-) -> statistics.Group:
-    """With the mean and error of the results, which weigh samples by their probability."""
-    path = f"parameters/{modality}"
-    means = view.variable(tree, path, f"{name}_by_outcome")
-    errors = view.variable(tree, path, f"{name}_by_outcome_std")
-    if means is None or errors is None or means.dims != ("node", "outcome"):
-        return group
-    names = view.labels(means, "node")
-    if node not in names or group.outcome >= means.sizes["outcome"]:
-        return group
-    place = names.index(node), group.outcome
-    return replace(group, mean=float(means.values[place]), error=float(errors.values[place]))
 
 
 def trend(tree: xr.DataTree, modality: str, name: str) -> str:
@@ -121,7 +91,7 @@ def trend(tree: xr.DataTree, modality: str, name: str) -> str:
     leading = leading_node(tree, modality, name)
     if leading is None:
         return "no value by feature outcome is known."
-    groups = _groups(tree, modality, name, leading[0])
+    groups = parameters.parameter_groups(tree, modality, name, leading[0])
     if len(groups) < 2:
         return "only one outcome has samples."
     unit = _unit(tree, modality, name)
@@ -220,9 +190,9 @@ def _law_notes(tree: xr.DataTree, modality: str) -> list[Block]:
 def _share_table(tree: xr.DataTree, modality: str, names: tuple[str, ...]) -> list[Block]:
     nodes, rows = view.nodes(tree), []
     for name in names:
-        shares = numbers.parameter_shares(tree, modality, name)
+        shares = parameters.parameter_shares(tree, modality, name)
         if shares:
-            own = numbers.parameter_own_shares(tree, modality, name) if len(nodes) > 1 else {}
+            own = parameters.parameter_own_shares(tree, modality, name) if len(nodes) > 1 else {}
             cells = [share_cell(shares.get(n, float("nan")), own.get(n)) for n in nodes]
             rows.append([_heading(tree, modality, name), *cells])
     if not rows:
@@ -238,7 +208,7 @@ def _outcome_table(tree: xr.DataTree, modality: str, names: tuple[str, ...]) -> 
         leading = leading_node(tree, modality, name)
         if leading is None:
             continue
-        for group in _groups(tree, modality, name, leading[0]):
+        for group in parameters.parameter_groups(tree, modality, name, leading[0]):
             where = f"{short(view.readable(leading[0]), 40)} = {group.outcome}"
             rows.append(
                 [

@@ -6,7 +6,6 @@ import numpy as np
 import xarray as xr
 
 from pima_physics import plots_graph as graphs
-from pima_physics import plots_numbers as numbers
 from pima_physics import plots_statistics as statistics
 from pima_physics import plots_tree as view
 from pima_physics import report_evidence as evidence
@@ -14,6 +13,7 @@ from pima_physics import report_features as features
 from pima_physics import report_fit as fit
 from pima_physics import report_graph as drawing
 from pima_physics import report_physics as physics
+from pima_physics.plots_parameters import parameter_names
 from pima_physics.report_blocks import Block, Heading, Listing, Note, Paragraph, Section
 from pima_physics.report_calibration import judged_samples
 from pima_physics.report_format import counted, joined, number, percent, short
@@ -50,9 +50,7 @@ def key_facts(tree: xr.DataTree) -> list[tuple[str, str]]:
         joined_pairs = [e for e in graphs.edges(tree) if e.status != "uncertain"]
         arrows = sum(e.status == "directed" for e in joined_pairs)
         facts.append(("edges directed in the class", f"{arrows} of {len(joined_pairs)}"))
-    parameters = sum(
-        len(numbers.parameter_names(tree, m)) for m in view.children(tree, "parameters")
-    )
+    parameters = sum(len(parameter_names(tree, m)) for m in view.children(tree, "parameters"))
     if parameters:
         facts.append(("physical parameter" + "s" * (parameters > 1), str(parameters)))
     return facts
@@ -139,9 +137,7 @@ def _graph_items(tree: xr.DataTree) -> list[tuple[str, str]]:
 
 
 def _physics_items(tree: xr.DataTree) -> list[tuple[str, str]]:
-    pairs = [
-        (m, p) for m in view.children(tree, "parameters") for p in numbers.parameter_names(tree, m)
-    ]
+    pairs = [(m, p) for m in view.children(tree, "parameters") for p in parameter_names(tree, m)]
     items = [
         (short(view.readable(p), 60) + ":", physics.trend(tree, m, p))
         for m, p in pairs[:MOST_ITEMS]

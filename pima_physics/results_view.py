@@ -77,7 +77,7 @@ class ResultsView:
             Default: the first that has the parameter.
         """
         from pima_physics import plots
-        from pima_physics.plots_numbers import parameter_names
+        from pima_physics.plots_parameters import parameter_names
 
         places = _chosen("modality with a law", modality, view.children(self.tree, "parameters"))
         every = [(m, p) for m in places for p in parameter_names(self.tree, m)]

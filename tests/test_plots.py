@@ -12,10 +12,10 @@ from synthetic_results import HOSTILE, fields, graph, hostile_tree, make_tree
 
 from pima_physics import plots, report_graph
 from pima_physics import plots_graph as graphs
-from pima_physics import plots_numbers as numbers
 from pima_physics import plots_statistics as statistics
 from pima_physics import plots_style as look
 from pima_physics import plots_tree as view
+from pima_physics.plots_parameters import parameter_groups, parameter_names
 from pima_physics.report import _resource
 
 ALL = ("image", "curve", "colour", "hardness")
@@ -256,7 +256,7 @@ def test_history_with_gaps_and_phases(tree):
 
 
 def test_parameter_companions_are_not_parameters(tree):
-    assert numbers.parameter_names(tree, "curve") == ("youngs_modulus", "yield_stress")
+    assert parameter_names(tree, "curve") == ("youngs_modulus", "yield_stress")
 
 
 def test_means_by_outcome_and_fixed_numbers_are_no_further_parameters(tree):
@@ -270,7 +270,25 @@ def test_means_by_outcome_and_fixed_numbers_are_no_further_parameters(tree):
         }
     )
     changed = xr.DataTree.from_dict({"parameters/curve": group})
-    assert numbers.parameter_names(changed, "curve") == ("youngs_modulus", "yield_stress")
+    assert parameter_names(changed, "curve") == ("youngs_modulus", "yield_stress")
+
+
+def test_the_plot_shows_the_means_that_the_results_hold(tree):
+    group = tree["parameters/curve"].to_dataset()
+    node = view.nodes(tree)[0]
+    size = int(tree["posterior/node_outcome"].max()) + 1
+    nodes = list(view.nodes(tree))
+    means = np.arange(float(len(nodes) * size)).reshape(len(nodes), size) + 100.0
+    stored = xr.DataArray(means, {"node": nodes}, ("node", "outcome"))
+    changed = tree.copy()
+    changed["parameters/curve"] = xr.DataTree(
+        group.assign({"yield_stress_by_outcome": stored, "yield_stress_by_outcome_std": stored})
+    )
+    groups = parameter_groups(changed, "curve", "yield_stress", node)
+    assert [g.mean for g in groups] == [100.0 + g.outcome for g in groups]
+    ax = plots.plot_parameters(changed, "curve", parameter="yield_stress", node=node)
+    dotted = next(line for line in ax.get_lines() if line.get_linestyle() == ":")
+    assert list(dotted.get_ydata()) == [g.mean for g in groups]
 
 
 def test_held_out_samples_are_found_by_label_where_a_group_holds_some_only(tree):

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from pima_physics.errors import InputError, closest
-from pima_physics.plots_numbers import parameter_names
+from pima_physics.plots_parameters import parameter_names
 from pima_physics.plots_tree import children, held_out_in, outcome_counts, variable
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from pima_physics.cpdags import cpdag
-from pima_physics.plots_numbers import parameter_names
+from pima_physics.plots_parameters import parameter_names
 from pima_physics.plots_tree import children
 from pima_physics.truth import Truth
 from pima_physics.units import convert, difference
