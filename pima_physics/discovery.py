@@ -142,9 +142,9 @@ def find_nodes(
 ) -> list[Found]:
     """Sets of nodes, best first.
 
-    The latent goes first: a continuous prior straightens what principal components bend, and
-    bends look like groups. Nodes that the latent shows above chance are kept; the other views
-    are searched for those that it does not show.
+    The latent and the parameters fitted to single samples go first, together: a continuous prior
+    straightens what principal components bend, and bends look like groups. Nodes that these show
+    above chance are kept; the other views are searched for those that they do not show.
 
     Parameters
     ----------
@@ -159,11 +159,11 @@ def find_nodes(
     part = np.sort(rng.permutation(size)[:SEARCHED])
     views = [v for r in representations if (v := View.of_part(r, part)) is not None]
     fixed = [given(p[part]) for p in known]
-    latent = [v for v in views if v.representation.name == "latent"]
-    sets = find_sets(latent, wanted, rng=rng, known=fixed) if latent else []
+    straight = [v for v in views if v.representation.straight and not v.representation.derived]
+    sets = find_sets(straight, wanted, rng=rng, known=fixed) if straight else []
     shown = _shown(sets[0]) if sets else []
     missing = sorted((Counter(wanted) - Counter(n.outcomes for n in shown)).elements())
-    others = [v for v in views if v.representation.kind != "latent"]
+    others = [v for v in views if not v.representation.straight]
     # The kept nodes are taken as given, in whatever view they were seen.
     frozen = [*fixed, *(given(n.probability) for n in shown)]
     more = [

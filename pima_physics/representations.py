@@ -46,6 +46,11 @@ class Representation:
         """Whether it shows continuous features without bends, which look like groups."""
         return self.kind in ("latent", "parameters")
 
+    @property
+    def derived(self) -> bool:
+        """Whether it is a function of the latent, and shows no group that the latent does not."""
+        return self.kind == "latent" and self.name != "latent"
+
 
 @torch.no_grad()
 def representations(
