@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,11 @@ REACH = 5.0
 EDGES = np.linspace(-REACH, REACH, BINS + 1)
 CENTRES = 0.5 * (EDGES[1:] + EDGES[:-1])
 WIDTH = CENTRES[1] - CENTRES[0]
+LOG_TWO_PI = float(np.log(2.0 * np.pi))
+# Log odds beyond this are certainties, and their exponential still a number.
+LARGEST = 500.0
+# One, the centre and its square, by bin.
+POWERS = np.stack([np.ones(BINS), CENTRES, CENTRES**2], axis=1)
 # Bins that go together where densities are compared: finer ones hold noise, and cost time.
 COARSE = 3
 # A group's spread leans on the common one as if it had this share of the samples more. Without, it
@@ -42,9 +48,9 @@ class Mixture1D:
     responsibility: Array
     log_likelihood: Array
 
-    def take(self, j: int) -> Mixture1D:
-        """The mixture of one projection, still with a projection axis."""
-        return Mixture1D(*(x[j : j + 1] for x in vars(self).values()))
+    def take(self, j: int | NDArray[np.int64]) -> Mixture1D:
+        """The mixtures of some projections; of a single one, still with a projection axis."""
+        return Mixture1D(*(x[np.atleast_1d(j)] for x in vars(self).values()))
 
 
 def histograms(projections: Array) -> tuple[NDArray[np.int64], Array]:
@@ -84,16 +90,15 @@ def fit_mixture(
     if start is not None:
         return _iterate(mass, start.weight, start.mean, start.std, iterations)
     cumulative = mass.cumsum(1)
-    best: Mixture1D | None = None
-    for probabilities in _quantile_starts(components):
-        place = (cumulative[:, None, :] < probabilities[None, :, None]).sum(2).clip(max=BINS - 1)
-        mean = CENTRES[place] + 1e-3 * np.arange(components)
-        std = np.full_like(mean, 0.8 / components + 0.1)
-        weight = np.full_like(mean, 1.0 / components)
-        found = _iterate(mass, weight, mean, std, iterations)
-        best = found if best is None else _better(best, found)
-    assert best is not None
-    return _sorted(best)
+    quantiles = np.array(_quantile_starts(components))[:, None, :, None]
+    place = (cumulative[None, :, None, :] < quantiles).sum(3).clip(max=BINS - 1)
+    mean = (CENTRES[place] + 1e-3 * np.arange(components)).reshape(-1, components)
+    std = np.full_like(mean, 0.8 / components + 0.1)
+    weight = np.full_like(mean, 1.0 / components)
+    # All starts of all projections at once: few large steps instead of many small ones.
+    found = _iterate(np.tile(mass, (len(quantiles), 1)), weight, mean, std, iterations)
+    best = found.log_likelihood.reshape(len(quantiles), -1).argmax(0)
+    return _sorted(found.take(best * len(mass) + np.arange(len(mass))))
 
 
 def _quantile_starts(k: int) -> list[Array]:
@@ -111,36 +116,39 @@ def _quantile_starts(k: int) -> list[Array]:
 
 def _iterate(mass: Array, weight: Array, mean: Array, std: Array, iterations: int) -> Mixture1D:
     for _ in range(iterations):
-        r, _ = _expect(weight, mean, std)
-        q = r * mass[:, None]
-        total = q.sum(2) + 1e-12
-        weight = total / total.sum(1, keepdims=True)
-        mean = (q * CENTRES).sum(2) / total
-        variance = (q * (CENTRES - mean[..., None]) ** 2).sum(2) / total
+        odds, total = _odds(_log_joint(weight, mean, std))
+        shared = odds * (mass / total)[:, None]
+        moments = (shared.reshape(-1, BINS) @ POWERS).reshape(*mean.shape, 3)
+        count = moments[..., 0] + 1e-12
+        weight = count / count.sum(1, keepdims=True)
+        mean = moments[..., 1] / count
+        variance = (moments[..., 2] / count - mean**2).clip(min=0.0)
         pooled = (variance * weight).sum(1, keepdims=True)
-        std = np.sqrt((variance * total + LEANING * pooled) / (total + LEANING)).clip(min=MIN_STD)
-    r, log_density = _expect(weight, mean, std)
-    return Mixture1D(weight, mean, std, r, (mass * log_density).sum(1))
+        std = np.sqrt((variance * count + LEANING * pooled) / (count + LEANING)).clip(min=MIN_STD)
+    joint = _log_joint(weight, mean, std)
+    odds, total = _odds(joint)
+    # Where odds are clipped another component has nearly all of the density.
+    log_density = np.maximum(joint[:, 0] + np.log(total), joint.max(1))
+    return Mixture1D(weight, mean, std, odds / total[:, None], (mass * log_density).sum(1))
 
 
-def _expect(weight: Array, mean: Array, std: Array) -> tuple[Array, Array]:
-    """Responsibility (projection, k, bin) and log density (projection, bin)."""
-    z = (CENTRES - mean[..., None]) / std[..., None]
-    log_p = np.log(weight + 1e-12)[..., None] - 0.5 * z**2 - np.log(std)[..., None]
-    top = log_p.max(1, keepdims=True)
-    p = np.exp(log_p - top)
-    total = p.sum(1, keepdims=True)
-    return p / total, (np.log(total) + top)[:, 0] - 0.5 * np.log(2 * np.pi)
+def _log_joint(weight: Array, mean: Array, std: Array) -> Array:
+    """Log of weight times density, a polynomial of the bin's centre, (projection, k, bin)."""
+    precision = 1.0 / std**2
+    constant = np.log(weight + 1e-12) - np.log(std) - 0.5 * (mean**2 * precision + LOG_TWO_PI)
+    terms = np.stack([constant, mean * precision, -0.5 * precision], axis=-1)
+    return (terms.reshape(-1, 3) @ POWERS.T).reshape(*mean.shape, BINS)
 
 
-def _better(a: Mixture1D, b: Mixture1D) -> Mixture1D:
-    use = b.log_likelihood > a.log_likelihood
-    return Mixture1D(
-        *(
-            np.where(use.reshape(-1, *[1] * (x.ndim - 1)), y, x)
-            for x, y in zip(vars(a).values(), vars(b).values(), strict=True)
-        )
-    )
+def _odds(joint: Array) -> tuple[Array, Array]:
+    """Odds of every component against the first, and their sum over components.
+
+    One exponential fewer than components: they are most of the time.
+    """
+    odds = np.ones_like(joint)
+    relative = joint[:, 1:] - joint[:, :1]
+    np.exp(np.minimum(relative, LARGEST, out=relative), out=odds[:, 1:])
+    return odds, odds.sum(1)
 
 
 def _sorted(m: Mixture1D) -> Mixture1D:
@@ -157,23 +165,20 @@ def _isotonic_scores(mass: Array) -> Array:
     The maximum-likelihood monotone density is the slope of the greatest convex minorant of the
     cumulative mass (Grenander 1956); its log likelihood is sum(block mass * log(block mean)).
     """
-    score = np.zeros(len(mass) + 1)
-    blocks: list[tuple[float, int]] = []
+    score = [0.0]
+    blocks: list[tuple[float, int, float]] = []
     value = 0.0
-    for i, m in enumerate(mass):
-        block, size = float(m), 1
+    for bin_mass in mass.tolist():  # Python numbers: this loop is a third of the search
+        block, size = bin_mass, 1
         while blocks and blocks[-1][0] * size >= block * blocks[-1][1]:
-            other, width = blocks.pop()
-            value -= _entropy_term(other, width)
+            other, width, term = blocks.pop()
+            value -= term
             block, size = block + other, size + width
-        blocks.append((block, size))
-        value += _entropy_term(block, size)
-        score[i + 1] = value
-    return score
-
-
-def _entropy_term(mass: float, size: int) -> float:
-    return mass * float(np.log(mass / size)) if mass > 0.0 else 0.0
+        term = block * math.log(block / size) if block > 0.0 else 0.0
+        blocks.append((block, size, term))
+        value += term
+        score.append(value)
+    return np.array(score)
 
 
 def unimodal_score(mass: Array) -> float:
