@@ -62,7 +62,7 @@ def run_fit(
         with run.locked(), _logged(run):
             experiment, proposal = from_first(lambda: proposed(plan, run))
         plan = make_plan(experiment)
-    if resume and not overwrite:
+    if not overwrite:
         before = already_finished(plan, run)
         if before is not None:
             return before

@@ -83,7 +83,7 @@ def inspect_dataset(dataset: xr.Dataset) -> Inspection:
     skipped: dict[str, str] = {}
     for name in map(str, dataset.data_vars):
         reason, factor = _reason_to_skip(name, probe[name], sample_dim)
-        if factor:
+        if factor and probe[name].ndim == 1:  # one value per sample, to compare with outcomes
             factors.append(name)
         if reason:
             skipped[name] = reason

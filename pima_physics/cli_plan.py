@@ -143,6 +143,7 @@ def describe(plan: Plan) -> str:
         tables.append(table(header, parameters))
     tables += [_node_text(experiment), _knowledge_text(experiment)]
     tables += [code_text(plan.model.modalities), _alike_text(plan)]
+    tables.append("\n".join(f"warning: {text}" for text in plan.prepared.data.warnings))
     settings = experiment.file.training
     tables.append(
         f"samples: {len(parts.train)} training, {len(parts.validation)} validation, "

@@ -37,7 +37,10 @@ def already_finished(plan: Plan, run: RunFolder) -> Any:
         result = results.load(run.path)
     except (PimaError, OSError, ValueError, KeyError):  # damaged or of an older version: fit again
         return None
-    say(f"{run.path} holds the finished run of this experiment: nothing is left to do")
+    say(
+        f"{run.path} holds the finished run of this experiment: nothing is left to do "
+        "(--overwrite to fit again)"
+    )
     return result
 
 

@@ -95,6 +95,11 @@ class ModalityInfo:
         """Whether the modality is a scalar or a vector of scalar variables."""
         return not self.dims or self.dims == (channel_dim(self.name),)
 
+    @property
+    def origin(self) -> dict[str, str]:
+        """Attribute with the variable of the data that this was, where it is a single one."""
+        return {"variable": self.variables[0]} if len(self.variables) == 1 else {}
+
     def request(self) -> Request:
         """The request that leads to this modality again."""
         given = {c.dim: c.name for c in self.coordinates.values() if c.name != c.dim}
@@ -152,7 +157,11 @@ class ModalityInfo:
             elif grid and key in grid:
                 coords[key] = ((sample_dim, c.dim), np.asarray(grid[key]), {"units": c.unit})
         return xr.DataArray(
-            values, dims=(sample_dim, *self.dims), coords=coords, name=name, attrs={"units": unit}
+            values,
+            dims=(sample_dim, *self.dims),
+            coords=coords,
+            name=name,
+            attrs={"units": unit} | self.origin,
         )
 
     def to_json(self) -> str:

@@ -82,6 +82,21 @@ class Finding:
     confirmed: bool = True
     shared: float = float("nan")
 
+    @property
+    def doubt(self) -> str:
+        """Why it is not supported, in words; empty where it is."""
+        if self.supported:
+            return ""
+        reasons = [
+            (self.evidence > self.null, "no more evidence than chance and a bend show"),
+            (self.stability > STABLE, "not stable when samples are redrawn"),
+            (self.confirmed, "only principal components show it, whose bends look like groups"),
+        ]
+        found = [words for holds, words in reasons if not holds]
+        if not found and self.conditional * len(self.probability) <= CHANCE_NATS:
+            found = ["no groups of its own beside the other features"]
+        return "; ".join(found) or "no modality knows anything of another's groups"
+
 
 def examine(
     node: Node, conditional: float, rng: np.random.Generator, *, confirmed: bool = True

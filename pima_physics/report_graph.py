@@ -158,7 +158,7 @@ def legend() -> Panel:
             "feature not supported",
         ),
     )
-    places = ((0, 0), (200, 0), (0, 32), (200, 32))
+    places = ((0, 0), (220, 0), (0, 32), (220, 32))
     drawn = "".join(
         f'<g transform="translate({x} {y})">{shape}<text x="66" y="19" class="small left">'
         f"{safe(text)}</text></g>"
@@ -170,6 +170,6 @@ def legend() -> Panel:
         "Dotted line: probably not joined, but not excluded. Dashed box: feature not supported."
     )
     return Panel(
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 400 64" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 500 64" '
         f'class="graph" role="img" aria-label="{safe(words)}">{drawn}</svg>'
     )

@@ -54,10 +54,9 @@ def _by_outcome(info: ModalityInfo, mean: Array, std: Array, count: Array, dag: 
     like = without_clash(like, ("node", "outcome", "mean", "std", "count"))
     dims = ("node", "outcome", *like.dims[1:])
     shape = (*mean.shape[:2], *like.shape[1:])
-    units = {"units": info.unit}
     return xr.Dataset(
         {
-            "mean": (dims, mean.reshape(shape), units),
+            "mean": (dims, mean.reshape(shape), {"units": info.unit} | info.origin),
             "std": (dims, std.reshape(shape), {"units": difference(info.unit)}),
             "count": (("node", "outcome"), count, PLAIN | {"long_name": "samples observed"}),
         },

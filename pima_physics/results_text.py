@@ -101,6 +101,8 @@ def _features(tree: xr.DataTree) -> Iterator[str]:
         shares = ", ".join(f"{o}: {100 * (outcome == o).mean():.0f} %" for o in range(size))
         row = found.isel(node=k)
         words = ["supported" if int(row["supported"]) else "NOT SUPPORTED by the evidence"]
+        if "doubt" in row and str(row["doubt"].item()):
+            words[0] += f" ({row['doubt'].item()})"
         words += [
             f"{label} {number(float(row[name]))}{unit}"
             for name, label, unit in (

@@ -256,6 +256,8 @@ def discovery_group(discovery: Discovery, responsibility: Array, dag: DAG) -> xr
             variables[field.name] = ("node", np.array(values, dtype=np.int8), PLAIN)
         elif all(isinstance(v, int | float | np.number) for v in values):
             variables[field.name] = ("node", np.array(values, dtype=float), PLAIN)
+    doubts = np.array([finding.doubt for finding in discovery.findings], dtype=object)
+    variables["doubt"] = ("node", doubts)
     same = agreement(discovery, responsibility, dag)
     words = {"long_name": "training samples with the same outcome in discovery and final model"}
     variables["agreement"] = ("node", same, PLAIN | words)

@@ -140,8 +140,8 @@ def fit(
     seed : int
         Seed of the split, the initial weights, the order of samples and all draws.
     epochs : int
-        Passes over the training data, at least 5; 40 % warm-up, 20 % with held targets, the
-        rest free.
+        Passes over the training data: 40 % warm-up, 20 % with held targets, the rest free. A
+        few serve to try whether everything runs, not to learn anything.
     batch_size : int
         Lowered for small data, so that an epoch has at least about eight steps.
     restarts : int

@@ -571,6 +571,29 @@ def test_init_writes_an_experiment_that_check_accepts(experiment: Path) -> None:
     assert "exists" in refused("init", "--from", "tension.nc", "--output", "new.yaml")
 
 
+def test_init_names_known_factors_that_validate_can_compare(folder: Path) -> None:
+    """One value per sample: a table of samples and agents is no outcome of a node."""
+    data = tension()
+    role = {"role": "factor"}
+    size = data.sizes["sample"]
+    data["reagent"] = xr.DataArray(np.zeros((size, 3), int), dims=("sample", "agent"), attrs=role)
+    data["batch"] = xr.DataArray(np.arange(size) % 2, dims="sample", attrs=role)
+    data.to_netcdf("two.nc")
+    assert run("init", "--from", "two.nc").exit_code == 0
+    line = next(x for x in Path("two.yaml").read_text().splitlines() if "--labels" in x)
+    assert "batch" in line and "reagent" not in line
+
+
+def test_check_tells_of_values_that_look_like_fill_values(experiment: Path) -> None:
+    with xr.open_dataset("tension.nc") as file:
+        data = file.load()
+    data["stress"][3, 2] = -1e9
+    data.to_netcdf("tension.nc")
+    result = run("check", experiment)
+    assert result.exit_code == 0, result.output
+    assert "mark fill values as NaN" in result.output
+
+
 @pytest.mark.parametrize("name", REAL_FILES)
 def test_init_on_real_files_writes_what_check_accepts(
     folder: Path, shared_data: Path, name: str

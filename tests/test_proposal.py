@@ -133,7 +133,11 @@ def test_proposed_nodes_are_fitted_and_kept(tmp_path: Path) -> None:
     result = load(run).to_datatree()
     assert str(result["proposal"]["outcomes"].values[0]) == "2"
     assert yaml.safe_load((run / "experiment.yaml").read_text("utf-8"))["nodes"] == {"feature_1": 2}
-    again = CliRunner().invoke(
-        app, ["fit", str(tmp_path / "e.yaml"), "--output", str(run), "--resume"]
-    )
-    assert again.exit_code == 0 and "nothing is left to do" in again.output
+    before = {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()}
+    for resume in ([], ["--resume"]):
+        again = CliRunner().invoke(
+            app, ["fit", str(tmp_path / "e.yaml"), "--output", str(run), *resume]
+        )
+        assert again.exit_code == 0 and "nothing is left to do" in again.output
+    after = {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()}
+    assert {name for name in before if before[name] != after[name]} <= {"log.txt"}

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from pima_physics import single
+from pima_physics.evidence import Finding
 from pima_physics.prototypes import Block, nearest
 from pima_physics.representations import Representation
 from pima_physics.results_evidence import _as_sure_as_right
@@ -40,6 +43,21 @@ def test_overconfident_responsibilities_are_tempered_and_others_left() -> None:
     # Nine of ten are right where 90 % were said, and none is made surer than it was.
     np.testing.assert_allclose(_as_sure_as_right(right, label), right, atol=1e-3)
     np.testing.assert_allclose(tempered.sum(1), 1.0)
+
+
+def test_a_feature_without_support_says_why() -> None:
+    found = Finding("latent", np.eye(2)[[0, 1] * 50], 5.0, 0.2, 0.03, 0.05, 0.99, True, 0.1)
+    assert found.doubt == ""
+    doubt = {
+        "chance": replace(found, supported=False, evidence=0.02),
+        "redrawn": replace(found, supported=False, stability=0.5),
+        "principal components": replace(found, supported=False, confirmed=False),
+        "beside the other": replace(found, supported=False, conditional=0.01),
+        "another's groups": replace(found, supported=False),
+    }
+    for words, one in doubt.items():
+        assert words in one.doubt
+    assert replace(doubt["chance"], stability=0.5).doubt.count(";") == 1
 
 
 def test_groups_seen_in_one_modality_are_read_from_all() -> None:

@@ -50,16 +50,28 @@ def test_units_stand_on_the_axes() -> None:
 
 def test_a_long_name_is_cut_not_its_unit() -> None:
     tree = make_tree(samples=60)
-    for path, name in (("parameters/curve", "yield_stress"), ("features/curve", "mean")):
-        group = tree[path].to_dataset()
-        group[name].attrs["long_name"] = "stress at which the plastic strain begins to be seen"
-        tree[path] = xr.DataTree(group)
-    result = shown(tree)
-    for label in (
-        result.plot_parameters("yield_stress").get_ylabel(),
-        result.plot_features("process", "curve").get_ylabel(),
-    ):
-        assert label.endswith("… (MPa)") and label.startswith("stress at") and len(label) <= 40
+    group = tree["features/curve"].to_dataset()
+    group["mean"].attrs["long_name"] = "stress at which the plastic strain begins to be seen"
+    tree["features/curve"] = xr.DataTree(group)
+    label = shown(tree).plot_features("process", "curve").get_ylabel()
+    assert label.endswith("… (MPa)") and label.startswith("stress at") and len(label) <= 40
+
+
+def test_axes_of_parameters_carry_the_name_and_not_the_description() -> None:
+    tree = make_tree(samples=60)
+    group = tree["parameters/curve"].to_dataset()
+    group["yield_stress"].attrs["long_name"] = "of the plate"
+    tree["parameters/curve"] = xr.DataTree(group)
+    assert shown(tree).plot_parameters("yield_stress").get_ylabel() == "yield stress (MPa)"
+
+
+def test_axes_of_a_modality_carry_its_variable() -> None:
+    tree = make_tree(samples=60)
+    group = tree["features/curve"].to_dataset()
+    group["mean"].attrs["variable"] = "stress"
+    group["mean"].attrs.pop("long_name", None)
+    tree["features/curve"] = xr.DataTree(group)
+    assert shown(tree).plot_features("process", "curve").get_ylabel() == "stress (MPa)"
 
 
 def test_defaults_show_what_explains_most() -> None:

@@ -182,6 +182,7 @@ def _matched(factor: xr.DataArray, outcomes: xr.DataArray) -> np.ndarray:
             f"{factor.name} is no factor of the samples",
             found=f"dimensions {', '.join(map(str, factor.dims)) or 'none'}",
             expected="one dimension, the samples",
+            fix="leave it out of --labels, or store one value per sample",
         )
     dim, values = factor.dims[0], factor.values
     if dim in factor.coords and "sample" in outcomes.coords:
