@@ -45,7 +45,8 @@ def graph_section(tree: xr.DataTree) -> Section:
         "Boxes are features, lines join features that depend on each other. Look at the "
         "kind of line first: an arrow is drawn only where data, given knowledge or "
         "interventions determine the direction; a plain line could point either way. The "
-        "thicker the line, the more probable that the two are joined (number). "
+        "thicker the line, the more probable that the two are joined. The number is the "
+        "probability of the arrow's direction, on lines without one that of being joined. "
         "Where a box stands means nothing."
     )
     panels = [drawing.draw_graph(tree, supported(tree)), drawing.legend()]
@@ -73,7 +74,7 @@ def _equivalence(tree: xr.DataTree) -> Note:
 
 
 STATUS = {
-    "directed": "→ directed in the class",
+    "directed": "→ in this direction",
     "undirected": "— direction open",
     "uncertain": "probably not joined",
 }

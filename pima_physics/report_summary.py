@@ -49,7 +49,7 @@ def key_facts(tree: xr.DataTree) -> list[tuple[str, str]]:
     if graphs.has_graph(tree):
         joined_pairs = [e for e in graphs.edges(tree) if e.status != "uncertain"]
         arrows = sum(e.status == "directed" for e in joined_pairs)
-        facts.append(("edges directed in the class", f"{arrows} of {len(joined_pairs)}"))
+        facts.append(("edges with a known direction", f"{arrows} of {len(joined_pairs)}"))
     parameters = sum(len(parameter_names(tree, m)) for m in view.children(tree, "parameters"))
     if parameters:
         facts.append(("physical parameter" + "s" * (parameters > 1), str(parameters)))
