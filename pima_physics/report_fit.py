@@ -243,6 +243,8 @@ def history_section(tree: xr.DataTree) -> Section:
     caption = (
         "The bound that training maximises, and its parts. Look for curves that are flat "
         "at the end (training is done) and for a validation curve that stays close to the "
-        "training curve; one that falls away means overfitting. Dashed lines mark phases."
+        "training curve; one that falls away means overfitting. Dashed lines "
+        "begin phases: warm-up without features, held with the features as discovered, free "
+        "with all trained together."
     )
     return Section("training", title, [Figure(panels, caption)])
