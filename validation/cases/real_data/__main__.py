@@ -12,7 +12,7 @@ from pima_physics.validation.cases.study import arguments, conduct
 def main() -> None:
     """Parse the arguments and run."""
     parser = arguments("real_data", __doc__, seeds=3)
-    parser.add_argument("--epochs", type=int, default=40)
+    parser.add_argument("--epochs", type=int, default=200)
     parser.add_argument("--data", default=os.environ.get("PIMA_SHARED_DATA", "../shared/data"))
     parser.add_argument(
         "--case", default="", help="sets that contain this text; only they are in the table"
