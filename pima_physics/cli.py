@@ -121,7 +121,7 @@ def fit(
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint.")] = False,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the finished run of another experiment.")
+        bool, typer.Option("--overwrite", help="Fit again where a finished run is.")
     ] = False,
     data: DataOption = None,
 ) -> None:

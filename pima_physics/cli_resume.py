@@ -47,8 +47,8 @@ def already_finished(plan: Plan, run: RunFolder) -> Any:
 def refuse_to_replace(plan: Plan, run: RunFolder) -> None:
     """Raise where the folder holds the finished run of another experiment or of other data.
 
-    The same experiment with the same data gives the same results, so they may be replaced without
-    asking.
+    What is left of the same experiment (damaged results, a checkpoint) may be replaced without
+    asking: the same data give the same results.
     """
     if not run.finished:
         return

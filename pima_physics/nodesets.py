@@ -249,10 +249,9 @@ def conditional_nats(node: Node, others: Sequence[Node]) -> float:
     cuts = cuts_of(node.mixture)
     if len(cuts) < node.outcomes - 1:
         return 0.0
-    if not others:
-        return max(node.nats - CHANCE_NATS, 0.0)
     cells = cells_of(others, node.view.present)
-    assert cells is not None
+    if cells is None:
+        return max(node.nats - CHANCE_NATS, 0.0)
     counts = np.bincount(cells)
     masses = np.zeros((len(counts), BINS))
     np.add.at(masses, (cells, node.bins), 1.0)

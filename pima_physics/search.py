@@ -197,7 +197,7 @@ def _candidates(
     found = []
     for view, start in zip(views, starts, strict=True):
         columns, cells = columns_of(others, view.present), cells_of(others, view.present)
-        begin = [start, *_inside_cells(view, others, outcomes, start)]
+        begin = [start, *_inside_cells(view, cells, outcomes, start)]
         if outcomes > 2:  # the direction of several groups in a row also tells two of them
             some = np.concatenate(begin)
             begin.append(pursue(view.white, columns, 2, some, cells=cells, steps=STEPS))
@@ -212,22 +212,22 @@ def _candidates(
     return found
 
 
-def _inside_cells(view: View, others: Sequence[Node], outcomes: int, start: Array) -> list[Array]:
+def _inside_cells(
+    view: View, cells: NDArray[np.int64] | None, outcomes: int, start: Array
+) -> list[Array]:
     """Directions of groups among samples that agree in all other nodes.
 
     Where nodes depend on each other, the direction of one can be hidden by a combination of
     two. With the other nodes fixed only its own groups are left.
     """
-    if not others:
+    if cells is None:
         return []
-    code = cells_of(others, view.present)
-    assert code is not None
-    counts = np.bincount(code)
+    counts = np.bincount(cells)
     found = []
     for k in counts.argsort()[::-1][:CELLS]:
         if counts[k] < max(MIN_CELL, 8 * view.white.shape[1]):
             continue
-        part = view.white[code == k]
+        part = view.white[cells == k]
         local = whiten(part)
         white = local.apply(part)
         begin = start[:FEWER_STARTS] @ np.linalg.pinv(local.basis).T
