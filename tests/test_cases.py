@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from argparse import Namespace
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,7 @@ import torch
 
 from pima_physics.cpdags import cpdag
 from pima_physics.datasets import circles, lattices
-from pima_physics.validation.cases.head_to_head import baselines
+from pima_physics.validation.cases.head_to_head import baselines, twin
 from pima_physics.validation.cases.head_to_head.__main__ import CASES, bent
 from pima_physics.validation.cases.models import modalities, oracle_labels
 from pima_physics.validation.cases.scoring import Found, score
@@ -190,6 +192,7 @@ def test_head_to_head_runs_without_a_failure(tmp_path: Path) -> None:
     ours = {r["case"]: r["scores"] for r in rows if r["method"] == "ours"}
     chance = {r["case"]: r["scores"] for r in rows if r["method"] == "B9 random"}
     assert all(ours[case]["ari"] > chance[case]["ari"] + 0.3 for case in ours)
+    assert all(np.isfinite(scores["elbo"]) for scores in ours.values())
 
 
 def test_peers_that_are_not_installed_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -197,10 +200,29 @@ def test_peers_that_are_not_installed_are_named(monkeypatch: pytest.MonkeyPatch)
     from pima_physics.validation.cases.study import one
 
     monkeypatch.setattr(peers, "available", lambda folder: False)
-    method = peers.peer("lattices", "MVAE", baselines.SEARCHES["PC"], 1)
+    monkeypatch.setattr(twin, "available", lambda folder: False)
+    search = baselines.SEARCHES["PC"]
     data, truth = lattices(40, seed=0)
-    row = one("", "B2", 0, lambda seed: score(method(data, truth, seed), truth))
-    assert row.error == "not installed: multivae" and not row.scores
+    methods = {
+        "multivae": peers.peer("lattices", "MVAE", search, 1),
+        "pyro-ppl": twin.twin("lattices", search, 1),
+    }
+    for name, method in methods.items():
+        row = one("", "", 0, lambda seed, run=method: score(run(data, truth, seed), truth))
+        assert row.error == f"not installed: {name}" and not row.scores
+
+
+@pytest.mark.skipif(
+    not os.environ.get("PIMA_PYRO") and find_spec("pyro") is None, reason="Pyro is not installed"
+)
+def test_the_pyro_twin_learns_and_predicts() -> None:
+    data, truth = lattices(200, seed=0, missing=0.3)
+    search = baselines.SEARCHES["exact"]
+    run = [
+        score(twin.twin("lattices", search, epochs)(data, truth, 0), truth) for epochs in (1, 20)
+    ]
+    assert run[1]["elbo"] > run[0]["elbo"] + 10
+    assert run[1]["log_score"] > run[0]["log_score"]
 
 
 def test_peers_are_given_a_copy_to_change() -> None:

@@ -71,6 +71,7 @@ def fitted(
             oracle_labels(found.labels[:, 0], truth, nodes),
             crossmodal=found.crossmodal,
             parameters=found.parameters,
+            elbo=found.elbo,
         )
     return found
 

@@ -25,6 +25,7 @@ COLUMNS = {
     "coverage": "90 % coverage",
     "r2": "cross-modal R2",
     "parameters": "parameter error (rmse/std)",
+    "elbo": "held-out ELBO (nats/sample)",
 }
 """Scores of :func:`score` and their headings."""
 
@@ -42,6 +43,8 @@ class Found:
         Modality -> (observed, mean, std), held-out samples, predicted from the others alone.
     parameters : mapping
         Physical parameter -> (values, standard errors, unit).
+    elbo : float, optional
+        Mean bound of the held-out samples, in nats, for values as standardised by `prepare_fit`.
     """
 
     labels: np.ndarray | None = None
@@ -50,6 +53,7 @@ class Found:
         default_factory=dict
     )
     parameters: Mapping[str, tuple[np.ndarray, np.ndarray, str]] = field(default_factory=dict)
+    elbo: float | None = None
 
 
 def from_tree(tree: xr.DataTree) -> Found:
@@ -68,7 +72,9 @@ def from_tree(tree: xr.DataTree) -> Found:
                 unit = str(group[name].attrs["units"])
                 parameters[name] = (group[name].values, group[f"{name}_std"].values, unit)
     labels = posterior["node_outcome"].transpose("sample", "node").values.astype(int)
-    return Found(labels, tree["graph"].to_dataset()["cpdag"].values, crossmodal, parameters)
+    graph = tree["graph"].to_dataset()["cpdag"].values
+    elbo = tree["metrics"].to_dataset().get("elbo_test")
+    return Found(labels, graph, crossmodal, parameters, elbo=None if elbo is None else float(elbo))
 
 
 def score(found: Found, truth: Truth, nodes: Sequence[str] | None = None) -> dict[str, float]:
@@ -94,6 +100,8 @@ def score(found: Found, truth: Truth, nodes: Sequence[str] | None = None) -> dic
         true = cpdag(truth.graph.sel(parent=factors, child=factors).values)
         compared = compare_graphs(true, matched)
         scores |= {"shd": compared.shd, "skeleton_f1": compared.f1}
+    if found.elbo is not None:
+        scores["elbo"] = found.elbo
     return scores | _crossmodal(found) | _parameters(found, truth)
 
 
