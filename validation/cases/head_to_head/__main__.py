@@ -25,8 +25,8 @@ ABOUT = (
     "{samples} samples, {epochs} epochs; every method gets the number of nodes and outcomes. "
     "Clusters without nodes (B1 mixture, B4 joint) are named by the truth, in their favour. "
     "Nothing is tuned for any method. Columns as in the paper studies, a dash where a method says "
-    "nothing; the ELBO is that of the values as standardised, and B7's is of the same model as ours "
-    "but for its free mixture. Least squares (B6) fits the first 200 samples."
+    "nothing; the ELBO is that of the values as standardised, B7's of the same model as ours "
+    "but for its mixture. Least squares (B6) fits the first 200 samples."
 )
 
 
