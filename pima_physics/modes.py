@@ -209,3 +209,15 @@ def multimodality(mass: Array, cuts: NDArray[np.int64]) -> float:
     coarse = mass.reshape(-1, COARSE).sum(1)
     pieces = np.split(coarse, np.unique(np.round(cuts / COARSE).astype(np.int64)))
     return max(0.0, sum(unimodal_score(p) for p in pieces if len(p)) - unimodal_score(coarse))
+
+
+def multimodality_of_all(mass: Array, cuts: NDArray[np.int64]) -> float:
+    """Evidence that every cut parts two modes: their number times that of the weakest.
+
+    In the sum a clear cut would pay for one through the middle of a group.
+    """
+    whole = multimodality(mass, cuts)
+    if len(cuts) < 2 or whole == 0.0:
+        return whole
+    less = max(multimodality(mass, np.delete(cuts, k)) for k in range(len(cuts)))
+    return len(cuts) * max(0.0, whole - less)

@@ -23,7 +23,14 @@ from itertools import permutations
 import numpy as np
 from numpy.typing import NDArray
 
-from pima_physics.modes import BINS, Mixture1D, fit_mixture, histograms, multimodality
+from pima_physics.modes import (
+    BINS,
+    Mixture1D,
+    fit_mixture,
+    histograms,
+    multimodality,
+    multimodality_of_all,
+)
 from pima_physics.pursuit import blind_axes, cuts_of, within_cells
 from pima_physics.views import View
 
@@ -92,7 +99,7 @@ class Node:
     def evidence(self) -> float:
         """Nats per present sample over the best density with a single mode."""
         cuts = cuts_of(self.mixture)
-        return multimodality(self.mass, cuts) if len(cuts) == self.outcomes - 1 else 0.0
+        return multimodality_of_all(self.mass, cuts) if len(cuts) == self.outcomes - 1 else 0.0
 
 
 @dataclass(frozen=True)

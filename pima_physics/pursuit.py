@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from pima_physics.modes import CENTRES, Mixture1D, fit_mixture, histograms, multimodality
+from pima_physics.modes import CENTRES, Mixture1D, fit_mixture, histograms, multimodality_of_all
 
 Array = NDArray[np.float64]
 
@@ -218,7 +218,8 @@ def evidence_along(white: Array, directions: Array, outcomes: int) -> Array:
     _, mass = histograms(white @ directions.T)
     mixtures = fit_mixture(mass, outcomes, iterations=15)
     return np.array(
-        [multimodality(m, cuts_of(mixtures.take(j))) for j, m in enumerate(mass)], dtype=float
+        [multimodality_of_all(m, cuts_of(mixtures.take(j))) for j, m in enumerate(mass)],
+        dtype=float,
     )
 
 

@@ -64,8 +64,13 @@ def find_single(
     views = [*representations, *about]
     rated = [replace(p, finding=_with_shared(p.finding, views, data)) for p in proposed]
     sure = [p for p in rated if p.sure]
-    best = max(sure or rated, key=lambda p: p.contrast + np.nan_to_num(p.finding.shared)).finding
-    return _pooled(best, representations, seed)
+    return _pooled(max(sure or rated, key=_rank).finding, representations, seed)
+
+
+def _rank(proposal: Proposal) -> tuple[float, float]:
+    """Nats per sample; of those that show nothing the most stable."""
+    found = proposal.finding
+    return proposal.contrast + float(np.nan_to_num(found.shared)), found.stability
 
 
 def _with_shared(found: Finding, views: Sequence[Representation], data: Data) -> Finding:

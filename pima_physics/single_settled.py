@@ -110,16 +110,12 @@ def settled(
     Returns
     -------
     array, shape (sample, outcome), or None
-        None where fewer than two modalities are complete, or groups too small.
+        None where no modality is complete, or groups are too small.
     """
     from sklearn.model_selection import StratifiedKFold
 
-    views = [
-        r
-        for r in representations
-        if r.name.startswith("components of") and r.present.all() and r.values.any()
-    ]
-    if len(views) < 2:
+    views = _complete(representations)
+    if not views:
         return None
     folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
     found: Array | None = None
@@ -137,6 +133,15 @@ def settled(
     return found
 
 
+def _complete(representations: Sequence[Representation]) -> list[Representation]:
+    """Components of the modalities that every sample has."""
+    return [
+        r
+        for r in representations
+        if r.name.startswith("components of") and r.present.all() and r.values.any()
+    ]
+
+
 def pooled(probability: Array, representations: Sequence[Representation], *, seed: int) -> Array:
     """Outcome probabilities seen in one way, pooled with what all modalities together say.
 
@@ -148,6 +153,8 @@ def pooled(probability: Array, representations: Sequence[Representation], *, see
     C. Genest, J. Zidek, "Combining probability distributions", Statistical Science 1, 1986
     (logarithmic pool).
     """
+    if len(_complete(representations)) < 2:
+        return probability  # what the only modality says is in it already
     said = settled(probability.argmax(1), representations, probability.shape[1], seed=seed)
     if said is None:
         return probability

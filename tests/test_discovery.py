@@ -10,7 +10,7 @@ import pytest
 import pima_physics as pima
 from pima_physics.discovery import discover, find_nodes
 from pima_physics.evidence import BEND, above_chance, from_labels, predicted
-from pima_physics.modes import histograms, multimodality
+from pima_physics.modes import histograms, multimodality, multimodality_of_all
 from pima_physics.nodesets import agreement, along, conditional_nats, given, judge
 from pima_physics.pursuit import blind_axes, pursue, starting_directions, whiten
 from pima_physics.representations import Representation
@@ -206,6 +206,22 @@ def test_two_modes_are_evidence_in_proportion_to_the_samples() -> None:
         found.append(multimodality(mass, np.array([96])))
     assert 0.07 < found[1] < 0.14
     assert found[0] == pytest.approx(found[1], rel=0.25)
+
+
+def test_a_clear_cut_does_not_pay_for_one_through_a_group() -> None:
+    rng = np.random.default_rng(0)
+    shift = {"two groups": [-2.5, 2.5, 2.5], "three groups": [-5.0, 0.0, 5.0]}
+    found = {}
+    for name, centres in shift.items():
+        u = rng.normal(size=3000) + np.repeat(centres, 1000)
+        index, mass = histograms(((u - u.mean()) / u.std())[:, None])
+        # Between the groups; with two of them, the second cut is the middle of the right one.
+        cuts = np.sort([index[np.abs(u - c).argmin(), 0] for c in (-2.5 * (name[1] == "h"), 2.5)])
+        found[name] = multimodality(mass[0], cuts), multimodality_of_all(mass[0], cuts)
+        one = cuts[:1]
+        assert multimodality_of_all(mass[0], one) == multimodality(mass[0], one)
+    assert found["two groups"][0] > 0.05 and found["two groups"][1] < 0.004
+    assert 0.1 < found["three groups"][1] <= found["three groups"][0]
 
 
 @pytest.mark.parametrize("length", [1.0, 1.6, 2.0, 3.0, 5.0])

@@ -6,13 +6,17 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import xarray as xr
 
+import pima_physics as pima
 from pima_physics import single
+from pima_physics.dataset import prepare
 from pima_physics.evidence import Finding
 from pima_physics.prototypes import Block, nearest
-from pima_physics.representations import Representation
+from pima_physics.representations import Representation, principal_components
 from pima_physics.results_evidence import _as_sure_as_right
 from pima_physics.single import groups_around_prototypes
+from pima_physics.single_choice import find_single
 from pima_physics.single_settled import around_prototypes, pooled
 from pima_physics.validation.metrics import match_nodes
 
@@ -86,6 +90,28 @@ def test_groups_seen_in_one_modality_are_read_from_all() -> None:
     ]
     assert (pooled(seen, noise, seed=0).argmax(1) == seen.argmax(1)).mean() > 0.98
     np.testing.assert_array_equal(pooled(seen, views[:1], seed=0), seen)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_three_groups_of_one_modality_that_are_long_side_by_side(seed: int) -> None:
+    """Animals of three species: all vary most in size, two differ across it."""
+    rng = np.random.default_rng(seed)
+    true = rng.integers(0, 3, 400)
+    size = rng.normal(size=(400, 1))
+    x = 0.45 * rng.normal(size=(400, 4)) + size * [1.0, 1.0, 0.9, 0.9]
+    x += np.array([[0, 0, 0, 0], [1.2, -1.2, 0, 0], [0, 0, 5.0, 5.0]])[true]
+    x = (x - x.mean(0)) / x.std(0)
+    present = np.ones(400, dtype=bool)
+    views = [
+        Representation("latent", "latent", x, present),
+        Representation(
+            "components of x", "components", principal_components(x, present, 4), present
+        ),
+    ]
+    given = ("sample", "measure"), x.astype(np.float32), {"units": "dimensionless"}
+    data = prepare(xr.Dataset({"x": given}), [pima.Neural("x").request("x")])
+    found = find_single(views, data, 3, seed=seed)
+    assert match_nodes(true, found.probability.argmax(1)).worst > 0.93
 
 
 def test_prototypes_settle_where_groups_are_wide_in_one_direction() -> None:
