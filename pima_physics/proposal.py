@@ -38,11 +38,14 @@ class Tried:
         Nats per sample of every node, clearest first.
     supported : int
         How many of them are above chance, stable, confirmed and not told by the others.
+    null : float
+        What continuous data show of one node at most, in nats per sample.
     """
 
     outcomes: tuple[int, ...]
     evidence: tuple[float, ...]
     supported: int
+    null: float = 0.0
 
     @property
     def total(self) -> float:
@@ -109,9 +112,9 @@ def propose(
 ) -> Proposal:
     """Number of nodes and outcomes with evidence for each.
 
-    Nodes of two outcomes are added as long as all of them are supported and show more in sum. A
-    node of several outcomes shows as several of two whose joint table has empty cells: those are
-    put together.
+    Nodes of two outcomes are added as long as all of them are supported and show more in sum, by as
+    much as one node is to show. A node of several outcomes shows as several of two whose joint
+    table has empty cells: those are put together.
 
     Parameters
     ----------
@@ -127,8 +130,9 @@ def propose(
     for count in range(1, MOST_NODES + 1):
         tried, found = _try(representations, (2,) * count, seed)
         curve.append(tried)
-        # Half-features, unions of the same nodes, support each other, but show less in sum.
-        if not tried.holds or tried.total <= best.total:
+        # Half-features, unions of the same nodes, support each other, but show less in sum, or
+        # hardly more.
+        if not tried.holds or tried.total <= best.total + tried.null:
             break
         best, nodes = tried, found
     if not tried.holds:
@@ -176,7 +180,7 @@ def _try(
     # More than two groups are to be apart where two Gaussians would be, each from its neighbours.
     apart = [f.probability.shape[1] == 2 or f.separation > BIMODAL for f in findings]
     held = sum(f.supported and a for f, a in zip(findings, apart, strict=True))
-    return Tried(outcomes, evidence, held), sets[0].nodes
+    return Tried(outcomes, evidence, held, max(f.null for f in findings)), sets[0].nodes
 
 
 def _examined(found: Found, rng: np.random.Generator) -> list[Finding]:

@@ -12,10 +12,12 @@ import yaml
 from typer.testing import CliRunner
 
 import pima_physics as pima
+from pima_physics import proposal
 from pima_physics.cli import app
 from pima_physics.dataset import Data
 from pima_physics.datasets import continuous_control
-from pima_physics.proposal import _joined, propose
+from pima_physics.nodesets import given
+from pima_physics.proposal import Tried, _joined, propose
 from pima_physics.representations import Representation
 from pima_physics.results import load
 from pima_physics.training import prepare_fit
@@ -141,3 +143,19 @@ def test_proposed_nodes_are_fitted_and_kept(tmp_path: Path) -> None:
         assert again.exit_code == 0 and "nothing is left to do" in again.output
     after = {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()}
     assert {name for name in before if before[name] != after[name]} <= {"log.txt"}
+
+
+def test_a_node_more_is_to_show_as_much_as_one_node_must(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two halves of one node are supported each, and show hardly more than the node."""
+    evidence = {1: (0.3,), 2: (0.3, 0.12), 3: (0.28, 0.12, 0.08), 4: (0.28, 0.11, 0.07, 0.04)}
+    asked: list[tuple[int, ...]] = []
+    label = np.random.default_rng(0).integers(0, 2, (4, 500))
+
+    def tried(views, outcomes: tuple[int, ...], seed: int):
+        asked.append(outcomes)
+        nodes = tuple(given(np.eye(2)[label[i]]) for i in range(len(outcomes)))
+        return Tried(outcomes, evidence[len(outcomes)], len(outcomes), 0.03), nodes
+
+    monkeypatch.setattr(proposal, "_try", tried)
+    assert propose([]).outcomes == (2, 2, 2)
+    assert asked[-1] == (2, 2, 2, 2)
