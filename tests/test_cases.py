@@ -15,7 +15,7 @@ import torch
 from pima_physics.cpdags import cpdag
 from pima_physics.datasets import circles, lattices
 from pima_physics.validation.cases.head_to_head import baselines, twin
-from pima_physics.validation.cases.head_to_head.__main__ import CASES, bent
+from pima_physics.validation.cases.head_to_head.__main__ import CASES, bent, where_observed
 from pima_physics.validation.cases.models import modalities, oracle_labels
 from pima_physics.validation.cases.scoring import Found, score
 from pima_physics.validation.cases.study import Run, Study, cell, conduct, document
@@ -193,6 +193,18 @@ def test_head_to_head_runs_without_a_failure(tmp_path: Path) -> None:
     chance = {r["case"]: r["scores"] for r in rows if r["method"] == "B9 random"}
     assert all(ours[case]["ari"] > chance[case]["ari"] + 0.3 for case in ours)
     assert all(np.isfinite(scores["elbo"]) for scores in ours.values())
+
+
+def test_parameters_are_compared_where_the_law_was_observed() -> None:
+    data, _ = lattices(200, seed=0, missing=0.5)
+    value = np.arange(200.0)
+    found = where_observed(
+        Found(parameters={"modulus": (value, np.ones(200), "GPa")}), data, "lattices"
+    )
+    seen = np.isfinite(data["stress"].transpose("sample", ...).values).any(1)
+    assert 0.2 < seen.mean() < 0.8
+    np.testing.assert_array_equal(np.isfinite(found.parameters["modulus"][0]), seen)
+    assert np.isfinite(value).all()
 
 
 def test_peers_that_are_not_installed_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
