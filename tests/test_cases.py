@@ -72,6 +72,9 @@ def test_cells_and_documents_without_runs() -> None:
     assert cell([1.0]) == "1.000"
     study = Study("s", "A study", "About.", {("", "m"): broken}, {"a": "A"})
     assert "no runs" in document(study, [])
+    some = [Run("", "m", seed, {"a": 1.0}, 1.0) for seed in (0, 1, 2, 5)]
+    assert "seeds 0 to 2," in document(study, some[:3])
+    assert "seeds 0, 1, 2, 5," in document(study, some)
     assert "did not" in document(study, [Run("", "m", 1, {}, 1.0, "ValueError: did not")])
 
 

@@ -139,12 +139,10 @@ def cell(values: Sequence[float]) -> str:
 
 def document(study: Study, runs: Sequence[Run]) -> str:
     """The study as Markdown: what was run, one row for each method, failures with their cause."""
-    seeds = sorted({run.seed for run in runs})
-    span = f"seeds {seeds[0]} to {seeds[-1]}" if seeds else "no runs"
     lines = [
         f"# {study.title}",
         "",
-        f"{datetime.now(UTC):%Y-%m-%d}, {span}, pima_physics {__version__}, "
+        f"{datetime.now(UTC):%Y-%m-%d}, {_span(runs)}, pima_physics {__version__}, "
         f"{versions(study.packages)}; {platform.machine()}, "
         f"{os.cpu_count()} CPUs.",
         "",
@@ -164,6 +162,13 @@ def document(study: Study, runs: Sequence[Run]) -> str:
         lines += ["## Failures", ""]
         lines += [f"- {r.case} {r.method}, seed {r.seed}: {r.error}".strip() for r in failed]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _span(runs: Sequence[Run]) -> str:
+    seeds = sorted({run.seed for run in runs})
+    if len(seeds) > 1 and seeds == list(range(seeds[0], seeds[-1] + 1)):
+        return f"seeds {seeds[0]} to {seeds[-1]}"
+    return f"seeds {', '.join(map(str, seeds))}" if seeds else "no runs"
 
 
 def _table(study: Study, runs: Sequence[Run], case: str) -> list[str]:
