@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -206,9 +207,8 @@ def multimodality(mass: Array, cuts: NDArray[np.int64]) -> float:
     cuts : int array
         Bins at which a new piece begins.
     """
-    coarse = mass.reshape(-1, COARSE).sum(1)
-    pieces = np.split(coarse, np.unique(np.round(cuts / COARSE).astype(np.int64)))
-    return max(0.0, sum(unimodal_score(p) for p in pieces if len(p)) - unimodal_score(coarse))
+    whole = unimodal_score(mass.reshape(-1, COARSE).sum(1))
+    return max(0.0, sum(unimodal_score(p) for p in _pieces(mass, cuts)) - whole)
 
 
 def multimodality_of_all(mass: Array, cuts: NDArray[np.int64]) -> float:
@@ -216,8 +216,15 @@ def multimodality_of_all(mass: Array, cuts: NDArray[np.int64]) -> float:
 
     In the sum a clear cut would pay for one through the middle of a group.
     """
-    whole = multimodality(mass, cuts)
-    if len(cuts) < 2 or whole == 0.0:
-        return whole
-    less = max(multimodality(mass, np.delete(cuts, k)) for k in range(len(cuts)))
-    return len(cuts) * max(0.0, whole - less)
+    pieces = _pieces(mass, cuts)
+    score = [unimodal_score(p) for p in pieces]
+    # Without a cut its neighbours are one piece; the others stay as they are.
+    joined = [unimodal_score(np.concatenate(pair)) for pair in pairwise(pieces)]
+    lost = [a + b - both for (a, b), both in zip(pairwise(score), joined, strict=True)]
+    return len(cuts) * max(0.0, min(lost, default=0.0))
+
+
+def _pieces(mass: Array, cuts: NDArray[np.int64]) -> list[Array]:
+    """Mass between cuts in coarse bins; empty between cuts in the same coarse bin."""
+    coarse = mass.reshape(-1, COARSE).sum(1)
+    return np.split(coarse, np.round(cuts / COARSE).astype(np.int64))
