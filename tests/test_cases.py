@@ -215,7 +215,7 @@ def test_peers_that_are_not_installed_are_named(monkeypatch: pytest.MonkeyPatch)
     from pima_physics.validation.cases.study import one
 
     monkeypatch.setattr(peers, "available", lambda folder: False)
-    monkeypatch.setattr(twin, "available", lambda folder: False)
+    monkeypatch.setattr(twin, "importable", lambda folder, *packages: False)
     search = baselines.SEARCHES["PC"]
     data, truth = lattices(40, seed=0)
     methods = {

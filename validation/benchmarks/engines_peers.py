@@ -9,10 +9,8 @@ It is not installed with this package: ``pip install --target FOLDER diffrax jax
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -21,18 +19,17 @@ import torch
 from torch import Tensor
 
 from pima_physics.validation.benchmarks.systems import System
+from pima_physics.validation.software import importable
 
 MOST_STEPS = 4096
 
 
 def prepare(folder: Path | None) -> bool:
     """Whether diffrax can be imported, from a folder where one is given; one thread for XLA."""
-    if folder is not None:
-        sys.path.append(str(folder))
     # Two words of XLA for one thread per operation, and one for all operations.
     flags = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
     os.environ.setdefault("XLA_FLAGS", flags)
-    return find_spec("diffrax") is not None
+    return importable(folder, "diffrax")
 
 
 def oscillator(t: Any, y: Any, p: Any) -> Any:

@@ -39,6 +39,7 @@ from pima_physics.trainer import train_epoch
 from pima_physics.trainer_loop import Options, start
 from pima_physics.training import prepare_fit
 from pima_physics.validation.benchmarks.step import BATCH, LATENT, images_and_curves, model
+from pima_physics.validation.software import importable
 
 SIZE = 2048
 STUBS = {
@@ -62,9 +63,7 @@ class Row:
 
 def available(peer: Path | None) -> bool:
     """Make MultiVae importable; False where there is none."""
-    if peer is not None and str(peer) not in sys.path:
-        sys.path.append(str(peer))  # last: everything else comes from this environment
-    if find_spec("multivae") is None or find_spec("pythae") is None:
+    if not importable(peer, "multivae", "pythae"):
         return False
     for name, parts in STUBS.items():
         if name not in sys.modules and find_spec(name) is None:

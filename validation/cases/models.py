@@ -7,11 +7,17 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from torch import Tensor
 
 import pima_physics as pima
 from pima_physics.config import Experiment
+from pima_physics.dataset import ModalityData
 from pima_physics.datasets import experiment
 from pima_physics.knowledge import Knowledge
+from pima_physics.model import Network
+from pima_physics.results_fields import observed_in_units
+from pima_physics.training import prepare_fit
+from pima_physics.training_starts import Prepared
 from pima_physics.truth import Truth
 from pima_physics.validation.cases.scoring import Found, from_tree
 
@@ -57,8 +63,7 @@ def fitted(
     structure : {"learned", "edgeless", "joint"}
         A graph to learn; every edge forbidden; one node with all joint outcomes instead.
     """
-    nodes = [str(n) for n in truth.graph["parent"].values]
-    outcomes = [int(truth.labels[n].max()) + 1 for n in nodes]
+    nodes, outcomes = nodes_of(truth)
     sizes = dict(zip(nodes, outcomes, strict=True))
     if structure == "joint":
         sizes = {"joint": int(np.prod(outcomes))}
@@ -74,6 +79,35 @@ def fitted(
             elbo=found.elbo,
         )
     return found
+
+
+def built(
+    name: str, kind: str, data: xr.Dataset, truth: Truth, *, latent: int, seed: int
+) -> tuple[Network, Prepared]:
+    """A data set as a fit would prepare it, and the network before training."""
+    names, outcomes = nodes_of(truth)
+    dag = pima.DAG.from_knowledge(dict(zip(names, outcomes, strict=True)), Knowledge(tuple(names)))
+    model = pima.PIMA(modalities=modalities(name, kind), dag=dag, latent_dim=latent)
+    prepared = prepare_fit(model, data, seed=seed)
+    return model.build(prepared.infos, seed=seed), prepared
+
+
+def nodes_of(truth: Truth) -> tuple[list[str], list[int]]:
+    """Names of the nodes and numbers of their outcomes."""
+    names = [str(n) for n in truth.graph["parent"].values]
+    return names, [int(truth.labels[n].max()) + 1 for n in names]
+
+
+def in_units(
+    modality: ModalityData, mean: Tensor, std: Tensor
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Observed values, predicted mean and spread, from stored values to the data's units."""
+    info = modality.info
+    return (
+        observed_in_units(modality),
+        info.destandardise(mean).numpy(),
+        info.scale_std(std).numpy(),
+    )
 
 
 def oracle_labels(clusters: np.ndarray, truth: Truth, nodes: Sequence[str]) -> np.ndarray:

@@ -22,16 +22,11 @@ from pima_physics.structure_search import all_dags, matrices
 from pima_physics.truth import Truth
 from pima_physics.units import convert, difference
 from pima_physics.validation.cases.bayes_nets.methods import ges, joint_counts, pc
-from pima_physics.validation.cases.models import oracle_labels
+from pima_physics.validation.cases.models import nodes_of, oracle_labels
 from pima_physics.validation.cases.scoring import Found
 
 AXES = 8
-
-
-def nodes_of(truth: Truth) -> tuple[list[str], list[int]]:
-    """Names of the nodes and numbers of their outcomes."""
-    names = [str(n) for n in truth.graph["parent"].values]
-    return names, [int(truth.labels[n].max()) + 1 for n in names]
+Search = Callable[[np.ndarray, Sequence[int]], np.ndarray]
 
 
 def components(data: xr.Dataset, seed: int) -> np.ndarray:
@@ -53,7 +48,7 @@ def components(data: xr.Dataset, seed: int) -> np.ndarray:
 
 
 def clusters_then_search(
-    search: Callable[[np.ndarray, Sequence[int]], np.ndarray],
+    search: Search,
 ) -> Callable[[xr.Dataset, Truth, int], Found]:
     """B1: components -> mixture with as many clusters as joint outcomes -> graph search."""
 
@@ -69,7 +64,7 @@ def clusters_then_search(
 
 
 def axes_then_search(
-    search: Callable[[np.ndarray, Sequence[int]], np.ndarray],
+    search: Search,
 ) -> Callable[[xr.Dataset, Truth, int], Found]:
     """B1 without help from the truth: each component by itself, the clearest are the nodes."""
 
@@ -97,7 +92,7 @@ def exact(labels: np.ndarray, outcomes: Sequence[int]) -> np.ndarray:
     return graph_posterior(counts, generator=np.random.default_rng(0)).cpdag
 
 
-SEARCHES = {"exact": exact, "PC": pc, "GES": ges}
+SEARCHES: dict[str, Search] = {"exact": exact, "PC": pc, "GES": ges}
 
 
 def random_graph(data: xr.Dataset, truth: Truth, seed: int) -> Found:

@@ -27,19 +27,14 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-import pima_physics as pima
 from pima_physics.dataset import Data
-from pima_physics.knowledge import Knowledge
-from pima_physics.results_fields import observed_in_units
-from pima_physics.training import prepare_fit
 from pima_physics.truth import Truth
 from pima_physics.validation.benchmarks.multivae import LATENT, available, networks
-from pima_physics.validation.cases.head_to_head.baselines import nodes_of
-from pima_physics.validation.cases.models import modalities, oracle_labels
+from pima_physics.validation.cases.head_to_head.baselines import Search
+from pima_physics.validation.cases.models import built, in_units, nodes_of, oracle_labels
 from pima_physics.validation.cases.scoring import Found
 
 DRAWS, BATCH = 50, 128
-Search = Callable[[np.ndarray, list[int]], np.ndarray]
 
 
 def peer(
@@ -57,13 +52,7 @@ def peer(
         if not available(Path(folder) if folder else None):
             raise ImportError("MultiVae", name="multivae")
         names, outcomes = nodes_of(truth)
-        parts = dict(modalities(name, "neural"))
-        dag = pima.DAG.from_knowledge(
-            dict(zip(names, outcomes, strict=True)), Knowledge(tuple(names))
-        )
-        model = pima.PIMA(modalities=parts, dag=dag, latent_dim=LATENT)
-        prepared = prepare_fit(model, data, seed=seed)
-        network = model.build(prepared.infos, seed=seed)
+        network, prepared = built(name, "neural", data, truth, latent=LATENT, seed=seed)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             count = int(np.prod(outcomes))
@@ -168,14 +157,7 @@ def _predicted(
     noise = float(residual.square().mean())
     part = test.take(_shown(test, [*others, target]))
     draws = _decoded(vae, part, others, target)
-    modality = part.modalities[target]
-    info = modality.info
-    mean, std = draws.mean(0), (draws.var(0) + noise).sqrt()
-    return (
-        observed_in_units(modality),
-        info.destandardise(mean).numpy(),
-        info.scale_std(std).numpy(),
-    )
+    return in_units(part.modalities[target], draws.mean(0), (draws.var(0) + noise).sqrt())
 
 
 def _shown(data: Data, names: list[str]) -> Tensor:

@@ -17,10 +17,8 @@ opt_einsum tqdm``, and ``PIMA_PYRO=FOLDER``; without it the row says "not instal
 from __future__ import annotations
 
 import os
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -28,38 +26,30 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-import pima_physics as pima
 from pima_physics.dataset import Data
 from pima_physics.gaussian import Gaussian, product
-from pima_physics.knowledge import Knowledge
 from pima_physics.model import Network
-from pima_physics.results_fields import observed_in_units
 from pima_physics.trainer import batches
-from pima_physics.training import prepare_fit
 from pima_physics.truth import Truth
-from pima_physics.validation.cases.head_to_head.baselines import nodes_of
-from pima_physics.validation.cases.models import modalities, oracle_labels
+from pima_physics.validation.cases.head_to_head.baselines import Search
+from pima_physics.validation.cases.models import built, in_units, nodes_of, oracle_labels
 from pima_physics.validation.cases.scoring import Found
+from pima_physics.validation.software import importable
 
 DRAWS, BATCH, RATE, LATENT = 50, 128, 3e-3, 8
-Search = Callable[[np.ndarray, Sequence[int]], np.ndarray]
 
 
 def twin(name: str, search: Search, epochs: int) -> Callable[[xr.Dataset, Truth, int], Found]:
     """The Pyro model of one data set."""
 
     def run(data: xr.Dataset, truth: Truth, seed: int) -> Found:
-        if not available(os.environ.get("PIMA_PYRO")):
+        if not importable(os.environ.get("PIMA_PYRO"), "pyro"):
             raise ImportError("Pyro", name="pyro-ppl")
         names, outcomes = nodes_of(truth)
-        dag = pima.DAG.from_knowledge(
-            dict(zip(names, outcomes, strict=True)), Knowledge(tuple(names))
-        )
-        model = pima.PIMA(modalities(name, "physics"), dag, latent_dim=LATENT)
-        prepared = prepare_fit(model, data, seed=seed)
+        network, prepared = built(name, "physics", data, truth, latent=LATENT, seed=seed)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            made = Twin(model.build(prepared.infos, seed=seed), dag.components)
+            made = Twin(network, int(np.prod(outcomes)))
             made.train(prepared.train, epochs, seed)
             labels = oracle_labels(made.clusters(prepared.data), truth, names)
             test = prepared.data.take(torch.as_tensor(prepared.parts.test))
@@ -71,13 +61,6 @@ def twin(name: str, search: Search, epochs: int) -> Callable[[xr.Dataset, Truth,
             )
 
     return run
-
-
-def available(folder: str | None) -> bool:
-    """Make Pyro importable; False where there is none."""
-    if folder and folder not in sys.path:
-        sys.path.append(folder)  # last: everything else comes from this environment
-    return find_spec("pyro") is not None
 
 
 @dataclass
@@ -173,10 +156,5 @@ class Twin:
         others[row] = False
         q = self.posterior(part, others)
         draws = torch.stack([self.network.decode(q.sample(), part)[target] for _ in range(DRAWS)])
-        modality = part.modalities[target]
         noise = pyro.param(f"noise_{target}").square()
-        return (
-            observed_in_units(modality),
-            modality.info.destandardise(draws.mean(0)).numpy(),
-            modality.info.scale_std((draws.var(0) + noise).sqrt()).numpy(),
-        )
+        return in_units(part.modalities[target], draws.mean(0), (draws.var(0) + noise).sqrt())
