@@ -167,6 +167,8 @@ class Training(Section):
     jobs: Annotated[int, Field(ge=1)] = 1
     patience: Annotated[int, Field(ge=1)] | None = None
     dtype: Literal["float32", "float64"] = "float32"
+    autocast: Literal["none", "bfloat16"] = "none"
+    cuda_graphs: bool = True
     warmup_fraction: Fraction | None = None
     discovery: bool = True
 

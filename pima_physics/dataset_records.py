@@ -61,6 +61,10 @@ class ModalityData:
         grid = None if self.grid is None else {k: change(v) for k, v in self.grid.items()}
         return replace(self, values=values, mask=mask, present=present, grid=grid)
 
+    def copy(self) -> ModalityData:
+        """Return the same values in memory of their own."""
+        return self._map(torch.clone)
+
     def hide(self, mask: Tensor) -> ModalityData:
         """Return the samples with only some of their entries observed."""
         seen = mask.flatten(1).any(1)
@@ -105,6 +109,10 @@ class Data:
         """Return some samples: a slice (no copy) or a tensor or array of positions."""
         host = index.cpu().numpy() if isinstance(index, Tensor) else index
         where = torch.as_tensor(index) if isinstance(index, np.ndarray) else index
+        if isinstance(where, Tensor) and self.modalities:
+            # From the host, so that nothing waits for a GPU.
+            device = next(iter(self.modalities.values())).present.device
+            where = where.to(device, non_blocking=True)
         sample_labels = self.sample_labels[host]
         return replace(
             self,

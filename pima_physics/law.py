@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from copy import copy
 from importlib.metadata import entry_points
-from typing import Any, ClassVar, final
+from typing import Any, ClassVar, cast, final
 
 import torch
 from torch import Tensor
@@ -145,7 +145,11 @@ class Simulator(ABC):
 
     @final
     def simulate(
-        self, coordinates: Mapping[str, Any], parameters: Mapping[str, Any]
+        self,
+        coordinates: Mapping[str, Any],
+        parameters: Mapping[str, Any],
+        *,
+        check_finite: bool = True,
     ) -> dict[str, Tensor]:
         """Run the law for a batch of samples.
 
@@ -156,6 +160,8 @@ class Simulator(ABC):
         parameters : mapping of (B,)
             In the declared units; parameters that do not vary may be left out. A simplex is
             given as (B, size).
+        check_finite : bool
+            Look at every output, which waits for a GPU.
 
         Returns
         -------
@@ -170,10 +176,10 @@ class Simulator(ABC):
             If an output is not finite, naming the sample and its parameters.
         """
         x, p = self.arguments(coordinates, parameters)
-        return self.run(x, p)
+        return self.run(x, p, check_finite=check_finite)
 
     @final
-    def run(self, x: Values, p: Values) -> dict[str, Tensor]:
+    def run(self, x: Values, p: Values, *, check_finite: bool = True) -> dict[str, Tensor]:
         """Like :meth:`simulate`, from prepared arguments; checks what :meth:`evaluate` returns."""
         outputs = self._evaluated(x, p)
         if not isinstance(outputs, Mapping):
@@ -198,7 +204,8 @@ class Simulator(ABC):
                     expected=f"({batch}, {points}) = (samples, points)",
                     fix="p.<name> has shape (B, 1) and x.<name> (1 or B, T): keep both axes",
                 ) from None
-            self._check_finite(name, results[name], p)
+            if check_finite:
+                self._check_finite(name, results[name], p)
         return results
 
     @final
@@ -221,8 +228,11 @@ class Simulator(ABC):
             elif name in self.simplices:
                 setattr(p, name, given[name].to(**kind).reshape(batch, -1).T[..., None])
             else:
-                value = torch.as_tensor(given.get(name, fixed.get(name)), **kind)
-                setattr(p, name, value.reshape(-1, 1).expand(batch, 1))
+                # A number is filled in where it is needed: copying it would wait for a GPU.
+                value = given.get(name)
+                if value is None:
+                    value = torch.full((1,), cast(float, fixed[name]), **kind)
+                setattr(p, name, value.to(**kind).reshape(-1, 1).expand(batch, 1))
         x = {k: v.to(**kind).reshape(-1, v.shape[-1] if v.ndim else 1) for k, v in grid.items()}
         return Values(**x), p
 

@@ -15,8 +15,10 @@ Walker, Actor, Martinez, Trask 2023, Causal disentanglement of multimodal data, 
 
 from __future__ import annotations
 
+import contextlib
 import copy
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import cast
@@ -115,6 +117,7 @@ class Network(nn.Module):
         self.prior = DAGPrior(model.dag)
         self.mixture = Mixture(model.dag, model.latent_dim)
         self.readers: Readers | None = None
+        self._lower: torch.dtype | None = None
         self.outcomes: Tensor
         self.register_buffer("outcomes", torch.as_tensor(model.dag.joint_outcomes()))
 
@@ -161,7 +164,23 @@ class Network(nn.Module):
     def _ask(self, encoders: nn.ModuleList, batch: Data) -> tuple[Tensor, Tensor]:
         seen = [batch.modalities[name] for name in self.names]
         pairs = zip(encoders, seen, strict=True)
-        return expert(torch.stack([e.features(x.values, x.mask) for e, x in pairs]))  # type: ignore[operator]
+        with self._precision():
+            features = torch.stack([e.features(x.values, x.mask) for e, x in pairs])  # type: ignore[operator]
+        return expert(features.to(self.mixture.mean.dtype))
+
+    @contextlib.contextmanager
+    def computing_in(self, precision: torch.dtype | None) -> Iterator[None]:
+        """Inside, neural networks multiply in a lower precision; laws and prior never do."""
+        self._lower = precision
+        try:
+            yield
+        finally:
+            self._lower = None
+
+    def _precision(self) -> AbstractContextManager[object]:
+        if self._lower is None:
+            return contextlib.nullcontext()
+        return torch.autocast(self.outcomes.device.type, dtype=self._lower)
 
     def evidence(self, batch: Data, present: Tensor) -> tuple[Tensor, Tensor]:
         r"""What the modalities present say of z beside the mixture, as a Gaussian likelihood.
@@ -215,11 +234,15 @@ class Network(nn.Module):
         self, z: Tensor, batch: Data | None = None, *, skip: Container[str] = ()
     ) -> dict[str, Tensor]:
         """Decoder outputs of all modalities that are decoded from z, in stored values."""
-        return {
-            name: decoder(z, None if batch is None else batch.modalities[name].grid)
-            for name, decoder in zip(self.names, self.decoders, strict=True)
-            if isinstance(decoder, Decoder) and name not in skip
-        }
+        decoded: dict[str, Tensor] = {}
+        for name, decoder in zip(self.names, self.decoders, strict=True):
+            if not isinstance(decoder, Decoder) or name in skip:
+                continue
+            law = isinstance(decoder, PhysicsDecoder)
+            with contextlib.nullcontext() if law else self._precision():
+                output = decoder(z, None if batch is None else batch.modalities[name].grid)
+            decoded[name] = output.to(z.dtype)
+        return decoded
 
     def component_log_likelihood(self, batch: Data, present: Tensor) -> Tensor | float:
         """Sum of log p(x_m|c) over the modalities decoded per component, (batch, component)."""

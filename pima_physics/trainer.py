@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -25,7 +26,12 @@ from pima_physics.errors import SolveError
 from pima_physics.mixture import Statistics
 from pima_physics.model import Network
 from pima_physics.trainer_failures import check_epoch, explain, unsolved
+from pima_physics.trainer_gradient import backward, clip
 from pima_physics.trainer_loop import Loop
+from pima_physics.trainer_recorded import Inputs, recorded_step
+
+# Of the neural networks' products, by name.
+PRECISIONS = {"none": None, "bfloat16": torch.bfloat16}
 
 
 def batches(size: int, batch_size: int, *, seed: int, epoch: int) -> list[Tensor]:
@@ -65,8 +71,7 @@ def train_epoch(
     DivergedError
         Where the bound is not finite; names epoch, modality and sample.
     """
-    for group in loop.optimiser.param_groups:
-        group["lr"] = rate
+    loop.optimiser.set_rate(rate)
     loop.network.train()
     windows = _windows(loop, data)
     steps = sum(map(len, windows))
@@ -119,20 +124,42 @@ def train_batch(
     index : Tensor
         Positions of the batch among the ``size`` samples, for what is known of each.
     """
-    unit_prior = phase == "warm-up"
     share = Share.of(batch.size)
     if share.size > share.part.stop - share.part.start:
         batch, index = batch.take(share.part), index[share.part]
+    index = index.to(loop.generator.device, non_blocking=True)
     held = None if targets is None else targets[index]
     fits = None if surrogates is None else {n: c.take(index) for n, c in surrogates.items()}
-    terms = _step(loop, batch, share, held, fits, unit_prior, anchor)
+    inputs = Inputs(batch, held, fits)
+    work = partial(_advance, loop, share=share, size=size, steps=steps, phase=phase, anchor=anchor)
+    replays = loop.replays_of(phase)
+    if replays is None or batch.intervened is not None:
+        work(inputs)
+    else:
+        kind = (share.size, size, steps, held is None, anchor, *(fits or ()))
+        recorded_step(loop, replays, kind, inputs, work)
+    loop.step += 1
+
+
+def _advance(
+    loop: Loop,
+    inputs: Inputs,
+    *,
+    share: Share,
+    size: int,
+    steps: int,
+    phase: str,
+    anchor: float | None,
+) -> None:
+    """What a step does to network, optimiser and loop, for one batch."""
+    unit_prior = phase == "warm-up"
+    terms = _step(loop, inputs, share, unit_prior, anchor)
     if not unit_prior:
-        _update_prior(loop, terms, share, size, steps)
+        update_prior(loop, terms, share, size, steps)
     means = _sums(terms).div_(size)
     loop.sums = means if loop.sums is None else loop.sums.add_(means)
     if loop.careful and not math.isfinite(loop.sums.sum()):
-        raise explain(loop, batch, terms, phase)
-    loop.step += 1
+        raise explain(loop, inputs.batch, terms, phase)
 
 
 @torch.no_grad()
@@ -151,28 +178,21 @@ def _term_names(network: Network) -> tuple[str, ...]:
     return (*(f"reconstruction_{name}" for name in decoded), "prior", "entropy")
 
 
-def _step(
-    loop: Loop,
-    batch: Data,
-    share: Share,
-    targets: Tensor | None,
-    surrogates: Mapping[str, Calibration] | None,
-    unit_prior: bool,
-    anchor: float | None,
-) -> ELBO:
-    network, failed = loop.network, None
+def _step(loop: Loop, inputs: Inputs, share: Share, unit_prior: bool, anchor: float | None) -> ELBO:
+    network, batch, failed = loop.network, inputs.batch, None
     try:
-        terms = elbo(
-            network,
-            batch,
-            generator=loop.generator,
-            align=network.sees_parts,
-            targets=targets,
-            unit_prior=unit_prior,
-            surrogates=surrogates,
-            anchor=anchor,
-            share=share,
-        )
+        with network.computing_in(PRECISIONS[loop.options.autocast]):
+            terms = elbo(
+                network,
+                batch,
+                generator=loop.generator,
+                align=network.sees_parts,
+                targets=inputs.held,
+                unit_prior=unit_prior,
+                surrogates=inputs.fits,
+                anchor=anchor,
+                share=share,
+            )
     except SolveError as error:
         failed = error
     # A process that stopped alone would leave the others waiting; neural decoders never do.
@@ -182,10 +202,10 @@ def _step(
     parameters = [p for group in loop.optimiser.param_groups for p in group["params"]]
     for parameter in parameters:
         parameter.grad = None
-    _backward(terms, 1.0 / share.size)
+    backward(terms, 1.0 / share.size)
     gradients = [p.grad for p in parameters if p.grad is not None]
     total([*gradients, *(r for r in terms.residuals.values() if r is not None)])
-    if _clip(loop, gradients):
+    if clip(loop, gradients):
         loop.optimiser.advance(gradients)
     else:
         loop.skipped += 1
@@ -195,38 +215,7 @@ def _step(
     return terms
 
 
-def _backward(terms: ELBO, weight: float) -> None:
-    """Gradient of the loss, ``weight`` times the sum of penalty and alignment minus the bound.
-
-    Every term is given its constant gradient, which saves adding them up and going back there.
-    """
-    up = [terms.prior, terms.entropy, *terms.reconstruction.values()]
-    down = [terms.alignment, *terms.penalties]
-    more = torch.full_like(terms.prior, -weight)
-    gradients = [more] * len(up) + [-more] * len(down)
-    # A law that is detached from its parameters has a term without a gradient.
-    kept = [(t, g) for t, g in zip([*up, *down], gradients, strict=True) if t.requires_grad]
-    torch.autograd.backward([t for t, _ in kept], [g for _, g in kept])
-
-
-def _clip(loop: Loop, gradients: list[Tensor]) -> bool:
-    """Scale down a gradient that is far larger than usual; False where it is not finite."""
-    norms = torch._foreach_norm(gradients)  # pyright: ignore[reportPrivateImportUsage]
-    norm = torch.linalg.vector_norm(torch.stack(norms))
-    if loop.careful and not math.isfinite(norm):
-        return False
-    usual = norm if loop.typical_norm is None else loop.typical_norm
-    clipped = norm
-    # Where the host knows that nothing is to be scaled, it saves the pass over all gradients.
-    if not loop.careful or float(norm) > loop.options.clip * float(usual):
-        clipped = torch.minimum(norm, loop.options.clip * usual)
-        scale = clipped / norm.clamp(min=1e-12)
-        torch._foreach_mul_(gradients, scale)  # pyright: ignore[reportPrivateImportUsage]
-    loop.typical_norm = usual.lerp(clipped, 0.05)
-    return True
-
-
-def _update_prior(loop: Loop, terms: ELBO, share: Share, size: int, steps: int) -> None:
+def update_prior(loop: Loop, terms: ELBO, share: Share, size: int, steps: int) -> None:
     """Block update of the mixture from running sufficient statistics, about an epoch long."""
     batch = Statistics.of(terms.q, terms.responsibility)
     total([batch.sums])

@@ -16,11 +16,26 @@ class Adam(torch.optim.Adam):
         super().__init__(parameters, lr=lr, fused=fused)
         self._lists: tuple[list[Tensor], ...] | None = None
         self._count = torch.zeros(0)
+        self._rate: Tensor | None = None
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         # After a copy and after load_state_dict the tensors are others.
         super().__setstate__(state)
-        self._lists = None
+        self._lists, self._rate = None, None
+
+    def set_rate(self, rate: float) -> None:
+        """Set the learning rate, also for recorded steps."""
+        for group in self.param_groups:
+            group["lr"] = rate
+        if self._rate is not None:
+            self._rate.fill_(rate)
+
+    def use_rate_in_memory(self) -> None:
+        """Read the learning rate from memory from now on, as a recorded step has to."""
+        if self._rate is None:
+            (group,) = self.param_groups
+            device = group["params"][0].device
+            self._rate = torch.tensor(float(group["lr"]), dtype=torch.float32, device=device)
 
     @torch.no_grad()
     def advance(self, gradients: list[Tensor]) -> None:
@@ -40,7 +55,7 @@ class Adam(torch.optim.Adam):
             [],
             steps,
             amsgrad=False,
-            lr=group["lr"],
+            lr=group["lr"] if self._rate is None else self._rate,
             beta1=group["betas"][0],
             beta2=group["betas"][1],
             weight_decay=0.0,

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from pima_physics.distributed import active
 from pima_physics.mixture import Statistics
 from pima_physics.model import Network
 from pima_physics.trainer_adam import Adam
@@ -42,6 +43,10 @@ class Options:
         Weight of a batch in the running noise variance.
     shrinkage : float
         Samples' worth of pull of a component towards the additive fit; see `Mixture.update`.
+    autocast : str
+        "bfloat16" for encoders and neural decoders that compute in it, else "none".
+    cuda_graphs : bool
+        Record the steps on a GPU and replay them, where that is possible.
     """
 
     batch_size: int = 128
@@ -49,6 +54,31 @@ class Options:
     clip: float = 10.0
     noise_rate: float = 0.05
     shrinkage: float = 5.0
+    autocast: str = "none"
+    cuda_graphs: bool = True
+
+
+@dataclass
+class Replays:
+    """Steps of a phase that are recorded as CUDA graphs.
+
+    Attributes
+    ----------
+    counts : dict
+        Steps that have run, by kind of batch.
+    graphs : dict
+        Recorded steps, and the inputs that they read.
+    state : dict of Tensor
+        Where recorded steps keep what every step changes.
+    given_up : bool
+        Steps of this phase cannot be recorded.
+    """
+
+    phase: str
+    counts: dict[Hashable, int] = field(default_factory=dict)
+    graphs: dict[Hashable, tuple[Callable[[], None], list[Tensor]]] = field(default_factory=dict)
+    state: dict[str, Tensor] = field(default_factory=dict)
+    given_up: bool = False
 
 
 @dataclass
@@ -69,6 +99,8 @@ class Loop:
         State before the epoch under way.
     floor : float
         A lower bound than this means that training has diverged.
+    replays : Replays, optional
+        Steps as CUDA graphs, on a GPU.
     """
 
     network: Network
@@ -87,6 +119,16 @@ class Loop:
     history: list[EpochRecord] = field(default_factory=list)
     good: dict[str, Any] | None = None
     floor: float = -math.inf
+    replays: Replays | None = None
+
+    def replays_of(self, phase: str) -> Replays | None:
+        """What is recorded of a phase; None where its steps are not to be recorded."""
+        on_gpu = self.generator.device.type == "cuda"
+        if not on_gpu or not self.options.cuda_graphs or self.careful or active():
+            return None
+        if self.replays is None or self.replays.phase != phase:
+            self.replays = Replays(phase)
+        return self.replays
 
     @property
     def careful(self) -> bool:
@@ -127,6 +169,7 @@ def restore(loop: Loop, state: Mapping[str, Any]) -> None:
     loop.generator.set_state(state["generator"])
     loop.history[:] = state["history"]
     loop.good = state["good"]
+    loop.replays = None  # those of before work on other tensors
     for name in _PLAIN:
         setattr(loop, name, _to(state[name], device))
 

@@ -6,6 +6,7 @@ import contextlib
 import math
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 import xarray as xr
@@ -21,6 +22,7 @@ from pima_physics.results import FitResult, assemble
 from pima_physics.results_widening import widen
 from pima_physics.runfolder import RunFolder
 from pima_physics.stream import known_part
+from pima_physics.trainer import PRECISIONS
 from pima_physics.trainer_loop import Options, Progress
 from pima_physics.training_labels import with_set_values
 from pima_physics.training_replicas import run_replicas
@@ -124,6 +126,8 @@ def fit(
     intervention_values: str | None = None,
     patience: int = 50,
     dtype: str = "float32",
+    autocast: str = "none",
+    cuda_graphs: bool = True,
     progress: Progress | None = None,
     prepared: Prepared | None = None,
     run: RunFolder | None = None,
@@ -163,6 +167,12 @@ def fit(
         says which feature the node is.
     patience : int
         Epochs without a better validation bound after which the free phase ends.
+    autocast : str
+        "bfloat16": neural networks multiply in it while training, which pays for large ones on
+        a GPU; laws, the latent and everything after training keep the full precision.
+    cuda_graphs : bool
+        On a GPU, record the steps of training and replay them; the same steps, several times as
+        fast for small networks. Steps that wait for the GPU (adaptive solvers) run as always.
     prepared : Prepared, optional
         What :func:`prepare_fit` returned for the same arguments, to save doing it again.
     run : RunFolder, optional
@@ -186,7 +196,7 @@ def fit(
         The bound became non-finite, also with a smaller learning rate.
     """
     began = time.monotonic()
-    _check_options(epochs, batch_size, learning_rate, restarts, bootstrap, jobs)
+    _check_options(epochs, batch_size, learning_rate, restarts, bootstrap, jobs, autocast)
     where = resolve_device(device)
     prepared = prepared or prepare_fit(
         model,
@@ -201,7 +211,9 @@ def fit(
         dtype=dtype,
     )
     size = len(prepared.parts.train)
-    options = options_for(size, batch_size, learning_rate)
+    options = replace(
+        options_for(size, batch_size, learning_rate), autocast=autocast, cuda_graphs=cuda_graphs
+    )
     job = Job(
         model, prepared, options, seed, epochs, restarts, bootstrap, patience, dtype, where, jobs
     )
@@ -230,6 +242,7 @@ def fit(
                     "restarts": restarts,
                     "bootstrap": bootstrap,
                     "dtype": dtype,
+                    "autocast": autocast,
                     "device": str(where),
                     "wall_time_seconds": time.monotonic() - began,
                     "alarms": best.alarms,
@@ -255,7 +268,13 @@ def _read_parts(network: Network, job: Job) -> None:
 
 
 def _check_options(
-    epochs: int, batch_size: int, learning_rate: float, restarts: int, bootstrap: int, jobs: int
+    epochs: int,
+    batch_size: int,
+    learning_rate: float,
+    restarts: int,
+    bootstrap: int,
+    jobs: int,
+    autocast: str,
 ) -> None:
     for name, value, least in (
         ("epochs", epochs, 1),
@@ -266,5 +285,7 @@ def _check_options(
     ):
         if value < least:
             raise ConfigError(f"{name} is too small", found=value, expected=f"at least {least}")
+    if autocast not in PRECISIONS:
+        raise ConfigError("autocast is unknown", found=autocast, expected=" or ".join(PRECISIONS))
     if not (0.0 < learning_rate < math.inf):
         raise ConfigError("learning_rate must be positive", found=learning_rate)

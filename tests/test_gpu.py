@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import logging
+from typing import Any
+
+import numpy as np
 import pytest
 import torch
 from support.training import LABELS, lines, model
 
 import pima_physics as pima
+from pima_physics import datasets
+from pima_physics.trainer import train_epoch
+from pima_physics.trainer_loop import Options, start
 from pima_physics.validation.benchmarks import gpu
+from pima_physics.validation.cases.models import built
 
 pytestmark = [
     pytest.mark.gpu,
@@ -15,24 +23,64 @@ pytestmark = [
 ]
 
 
+def fit(kind: str = "neural", *, epochs: int = 10, **options: Any) -> pima.FitResult:
+    """A fit of lines with known labels, so that no search takes time."""
+    options = {"device": "cuda", "labels": LABELS} | options
+    return pima.fit(model(kind), lines(400), epochs=epochs, **options)
+
+
+def bounds(result: pima.FitResult) -> np.ndarray:
+    """The bound after every epoch."""
+    return result.tree["history"]["elbo"].values
+
+
 @pytest.mark.parametrize("kind", ["neural", "physics"])
 def test_a_fit_on_the_gpu_finds_the_nodes(kind: str) -> None:
-    result = pima.fit(model(kind), lines(400), epochs=20, labels=LABELS, device="cuda")
+    result = fit(kind, epochs=20)
     assert result.tree.attrs["device"].startswith("cuda")
     assert float(result.tree["metrics"]["r2_test_line"]) > 0.8
 
 
 def test_trajectories_agree_with_those_of_the_cpu() -> None:
-    bounds = [
-        pima.fit(model(), lines(400), epochs=5, labels=LABELS, device=device, dtype="float64")
-        .tree["history"]["elbo"]
-        .values
-        for device in ("cpu", "cuda")
-    ]
+    here, there = (bounds(fit(device=d, epochs=5, dtype="float64")) for d in ("cpu", "cuda"))
     # Other draws of z, so other noise in the bound, around the same values.
-    assert abs(bounds[0] - bounds[1]).max() < 0.3 * abs(bounds[0]).max()
+    assert abs(here - there).max() < 0.3 * abs(here).max()
 
 
-def test_a_step_never_waits() -> None:
-    row = gpu.measure(torch.device("cuda"), "mlp", 64, 128, steps=5)
-    assert row.waits == 0 and row.rate > 0
+@pytest.mark.parametrize("kind", ["neural", "physics"])
+def test_recorded_steps_are_the_steps_themselves(
+    kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, logger="pima_physics.training"):
+        replayed = fit(kind)
+    assert "not recorded" not in caplog.text and "cannot be recorded" not in caplog.text
+    plain = fit(kind, cuda_graphs=False)
+    # The same kernels and draws; sums within a kernel may differ in their order.
+    np.testing.assert_allclose(bounds(replayed), bounds(plain), rtol=2e-3)
+
+
+@pytest.mark.parametrize("make", [datasets.circles, datasets.lattices])
+def test_steps_with_a_closed_form_law_are_recorded(make: Any) -> None:
+    data, truth = make(300, seed=0)
+    network, prepared = built(make.__name__, "physics", data, truth, latent=6, seed=0)
+    loop = start(network.to("cuda"), Options(batch_size=32), seed=0, epochs=2)
+    terms = train_epoch(loop, prepared.train.to("cuda"), phase="warm-up", rate=1e-3)
+    assert np.isfinite(terms["elbo"])
+    assert loop.replays is not None and loop.replays.graphs and not loop.replays.given_up
+
+
+def test_a_recorded_fit_goes_on_after_it_diverged() -> None:
+    result = fit(learning_rate=3.0, epochs=6)
+    assert np.isfinite(bounds(result)).all()
+
+
+def test_bfloat16_finds_what_full_precision_finds() -> None:
+    result = fit(epochs=20, autocast="bfloat16")
+    assert float(result.tree["metrics"]["r2_test_line"]) > 0.8
+
+
+@pytest.mark.parametrize("components", [8, 64])
+def test_a_step_never_waits(components: int) -> None:
+    case = gpu.Case.make(torch.device("cuda"), "mlp", components, 128)
+    rows = gpu.measure(case, {"ours": case.ours(cuda_graphs=False), "again": case.ours()}, 5)
+    assert all(row.waits == 0 and row.rate > 0 for row in rows)

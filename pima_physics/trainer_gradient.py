@@ -1,0 +1,42 @@
+"""The gradient of a step: of which terms, and how long at most."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from pima_physics.elbo import ELBO
+from pima_physics.trainer_loop import Loop
+
+
+def backward(terms: ELBO, weight: float) -> None:
+    """Gradient of the loss, ``weight`` times the sum of penalty and alignment minus the bound.
+
+    Every term is given its constant gradient, which saves adding them up and going back there.
+    """
+    up = [terms.prior, terms.entropy, *terms.reconstruction.values()]
+    down = [terms.alignment, *terms.penalties]
+    more = torch.full_like(terms.prior, -weight)
+    gradients = [more] * len(up) + [-more] * len(down)
+    # A law that is detached from its parameters has a term without a gradient.
+    kept = [(t, g) for t, g in zip([*up, *down], gradients, strict=True) if t.requires_grad]
+    torch.autograd.backward([t for t, _ in kept], [g for _, g in kept])
+
+
+def clip(loop: Loop, gradients: list[Tensor]) -> bool:
+    """Scale down a gradient that is far larger than usual; False where it is not finite."""
+    norms = torch._foreach_norm(gradients)  # pyright: ignore[reportPrivateImportUsage]
+    norm = torch.linalg.vector_norm(torch.stack(norms))
+    if loop.careful and not math.isfinite(norm):
+        return False
+    usual = norm if loop.typical_norm is None else loop.typical_norm
+    clipped = norm
+    # Where the host knows that nothing is to be scaled, it saves the pass over all gradients.
+    if not loop.careful or float(norm) > loop.options.clip * float(usual):
+        clipped = torch.minimum(norm, loop.options.clip * usual)
+        scale = clipped / norm.clamp(min=1e-12)
+        torch._foreach_mul_(gradients, scale)  # pyright: ignore[reportPrivateImportUsage]
+    loop.typical_norm = usual.lerp(clipped, 0.05)
+    return True
