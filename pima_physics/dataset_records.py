@@ -61,10 +61,6 @@ class ModalityData:
         grid = None if self.grid is None else {k: change(v) for k, v in self.grid.items()}
         return replace(self, values=values, mask=mask, present=present, grid=grid)
 
-    def copy(self) -> ModalityData:
-        """Return the same values in memory of their own."""
-        return self._map(torch.clone)
-
     def hide(self, mask: Tensor) -> ModalityData:
         """Return the samples with only some of their entries observed."""
         seen = mask.flatten(1).any(1)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Callable, Hashable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -59,25 +59,39 @@ class Inputs:
 
     def copy(self) -> Inputs:
         """The same values in memory of their own."""
-        batch = self.batch
-        fits = self.fits
-        own = replace(
-            batch,
-            modalities={name: m.copy() for name, m in batch.modalities.items()},
-            labels={node: known.clone() for node, known in batch.labels.items()},
-        )
-        if fits is not None:
-            fits = {
-                name: Calibration(*(t.clone() for t in vars(f).values()))
-                for name, f in fits.items()
-            }
-        return Inputs(own, None if self.held is None else self.held.clone(), fits)
+        every = torch.arange(self.batch.size, device=next(self.tensors()).device)
+        fits = None if self.fits is None else {n: f.take(every) for n, f in self.fits.items()}
+        held = None if self.held is None else self.held[every]
+        return Inputs(self.batch.take(every), held, fits)
 
 
 def _tensors(modality: ModalityData) -> Iterator[Tensor]:
     flag = per_sample(modality.mask)
     yield from (modality.values, modality.present, modality.mask if flag is None else flag)
     yield from (modality.grid or {}).values()
+
+
+def cuda_graph(run: Callable[[], None], generator: torch.Generator) -> Callable[[], None]:
+    """Record what ``run`` asks of the GPU, without doing it; the result does it."""
+    graph = torch.cuda.CUDAGraph()
+    graph.register_generator_state(generator)
+    # The thread that reads the next window of a file may use the GPU meanwhile.
+    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+        run()
+    return graph.replay
+
+
+def waits_of(step: Callable[[], object]) -> int:
+    """How often a step waits for the GPU, as torch's own debug mode counts."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        before = torch.cuda.get_sync_debug_mode()
+        torch.cuda.set_sync_debug_mode("warn")
+        try:
+            step()
+        finally:
+            torch.cuda.set_sync_debug_mode(before)
+    return sum("called a synchronizing" in str(w.message) for w in caught)
 
 
 def recorded_step(
@@ -87,8 +101,8 @@ def recorded_step(
     inputs: Inputs,
     work: Work,
     *,
-    record: Callable[[Callable[[], None], torch.Generator], Callable[[], None]] | None = None,
-    waits: Callable[[Callable[[], None]], int] | None = None,
+    record: Callable[[Callable[[], None], torch.Generator], Callable[[], None]] = cuda_graph,
+    waits: Callable[[Callable[[], None]], int] = waits_of,
 ) -> None:
     """Take one step, from its recording where there is one.
 
@@ -98,8 +112,8 @@ def recorded_step(
         What the recording holds for: sizes, and which inputs there are.
     work : callable
         Takes the step on the inputs that it is given.
-    record, waits : callable, optional
-        By default :func:`cuda_graph` and :func:`waits_of`.
+    record, waits : callable
+        How a step is recorded, and how its waits for the GPU are counted while it runs.
     """
     if kind in replays.graphs:
         replay, tensors = replays.graphs[kind]
@@ -111,7 +125,7 @@ def recorded_step(
     if replays.given_up or count < FIRST:
         work(inputs)
         return
-    found = (waits or waits_of)(lambda: work(inputs))
+    found = waits(lambda: work(inputs))
     if found:
         log.info("steps wait for the GPU %d times and are not recorded", found)
         replays.given_up = True
@@ -127,23 +141,13 @@ def recorded_step(
 
     before = loop.generator.get_state()
     try:
-        replays.graphs[kind] = ((record or cuda_graph)(run, loop.generator), list(own.tensors()))
+        replays.graphs[kind] = (record(run, loop.generator), list(own.tensors()))
     except RuntimeError as error:
         log.warning("steps cannot be recorded (%s)", error)
         replays.given_up = True
         loop.generator = torch.Generator(loop.generator.device)
         loop.generator.set_state(before)
     _set_state(loop, replays.state)
-
-
-def cuda_graph(run: Callable[[], None], generator: torch.Generator) -> Callable[[], None]:
-    """Record what ``run`` asks of the GPU, without doing it; the result does it."""
-    graph = torch.cuda.CUDAGraph()
-    graph.register_generator_state(generator)
-    # The thread that reads the next window of a file may use the GPU meanwhile.
-    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-        run()
-    return graph.replay
 
 
 def _bind(loop: Loop, replays: Replays) -> None:
@@ -170,16 +174,3 @@ def _set_state(loop: Loop, state: Mapping[str, Tensor]) -> None:
     loop.sums, loop.typical_norm = state["sums"], state["typical_norm"]
     if "statistics" in state:
         loop.statistics = Statistics(state["statistics"])
-
-
-def waits_of(step: Callable[[], object]) -> int:
-    """How often a step waits for the GPU, as torch's own debug mode counts."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        before = torch.cuda.get_sync_debug_mode()
-        torch.cuda.set_sync_debug_mode("warn")
-        try:
-            step()
-        finally:
-            torch.cuda.set_sync_debug_mode(before)
-    return sum("called a synchronizing" in str(w.message) for w in caught)

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from pima_physics import trainer
 from pima_physics.dataset import Data
 from pima_physics.trainer_loop import Loop, Options, start
 from pima_physics.training import prepare_fit
-from pima_physics.validation.benchmarks.step import SIZE, Bare, Step, images_and_curves, model
+from pima_physics.validation.benchmarks.step import (
+    SIZE,
+    Bare,
+    Step,
+    endless,
+    images_and_curves,
+    model,
+    our_step,
+)
 
 
 @dataclass(frozen=True)
@@ -39,38 +46,24 @@ class Case:
 
         return Case(network, components, batch, data, targets, fresh)
 
-    def indices(self) -> Iterator[Tensor]:
-        """Positions of batches, on the host, as an epoch has them."""
-        order = torch.randperm(self.data.size, generator=torch.Generator().manual_seed(0))
-        while True:
-            yield from (index for index in order.split(self.batch) if len(index) == self.batch)
+    @property
+    def order(self) -> Tensor:
+        """Positions of the samples, on the host, as an epoch has them."""
+        return torch.randperm(self.data.size, generator=torch.Generator().manual_seed(0))
 
     def ours(self, **options: object) -> Step:
         """A step of `pima.fit`."""
         loop = self.fresh(Options(batch_size=self.batch, **options))  # type: ignore[arg-type]
-        indices = self.indices()
-
-        def step() -> None:
-            index = next(indices)
-            trainer.train_batch(
-                loop,
-                self.data.take(index),
-                index,
-                size=self.data.size,
-                steps=max(2, self.data.size // self.batch),
-                phase="free",
-                targets=self.targets,
-                anchor=1.0,
-            )
-
-        return step
+        return our_step(
+            loop, self.data, self.order, phase="free", targets=self.targets, batch=self.batch
+        )
 
     def bare(self, *, recorded: bool) -> Step:
         """A step of the peer."""
         peer = Bare(self.fresh(Options()).network)
         optimiser = torch.optim.Adam(peer.parameters(), lr=1e-3, fused=True, capturable=recorded)
         tensors = [m.values for m in self.data.modalities.values()]
-        indices, device = self.indices(), tensors[0].device
+        indices, device = endless(self.order, self.batch), tensors[0].device
         own = [x[: self.batch].clone() for x in tensors]
 
         def advance(batch: list[Tensor]) -> None:

@@ -14,6 +14,7 @@ from pima_physics.elbo import elbo
 from pima_physics.trainer_gradient import backward, clip
 from pima_physics.trainer_loop import Options, start
 from pima_physics.validation.benchmarks.gpu_case import Case
+from pima_physics.validation.benchmarks.step import endless
 from pima_physics.validation.cases.models import built
 
 
@@ -25,7 +26,10 @@ def finish(device: torch.device) -> None:
 
 def parts(case: Case, steps: int) -> dict[str, float]:
     """Milliseconds of every part of a step that is not recorded."""
-    loop, indices = case.fresh(Options(batch_size=case.batch, cuda_graphs=False)), case.indices()
+    loop, indices = (
+        case.fresh(Options(batch_size=case.batch, cuda_graphs=False)),
+        endless(case.order, case.batch),
+    )
     network, device, share = loop.network, case.targets.device, Share.of(case.batch)
     spent: dict[str, float] = {}
 

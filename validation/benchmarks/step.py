@@ -111,7 +111,7 @@ class Bare(nn.Module):
 def bare_step(peer: Bare, data: list[Tensor], order: Tensor) -> Step:
     """One step of the bare loop, with the next batch at every call."""
     optimiser = torch.optim.Adam(peer.parameters(), lr=1e-3, fused=True)
-    indices = _endless(order)
+    indices = endless(order)
 
     def step() -> None:
         index = next(indices)
@@ -124,15 +124,24 @@ def bare_step(peer: Bare, data: list[Tensor], order: Tensor) -> Step:
     return step
 
 
-def _endless(order: Tensor) -> Iterator[Tensor]:
+def endless(order: Tensor, batch: int = BATCH) -> Iterator[Tensor]:
+    """Batches of positions, again and again."""
     while True:
-        yield from order.split(BATCH)
+        yield from order.split(batch)
 
 
-def our_step(loop: Loop, data: Data, order: Tensor, *, phase: str, targets: Tensor | None) -> Step:
+def our_step(
+    loop: Loop,
+    data: Data,
+    order: Tensor,
+    *,
+    phase: str,
+    targets: Tensor | None,
+    batch: int = BATCH,
+) -> Step:
     """One step of `pima.fit`."""
-    indices = _endless(order)
-    steps = data.size // BATCH
+    indices = endless(order, batch)
+    steps = data.size // batch
 
     def step() -> None:
         index = next(indices)
