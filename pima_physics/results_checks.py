@@ -27,6 +27,8 @@ FEWEST_OWNED = 2
 # Nats per value by which test samples fall behind: errors three times the noise that was learned
 # add (3^2 - 1) / 2 = 4, errors of 1.4 times 0.5.
 OVERFITTED = 0.5
+# Shortfall of 90 % intervals, at least, and the spread of a sample's own share of values inside.
+SHORT, SPREAD_OF_SHARE = 0.05, 0.3
 MOST_LISTED = 6
 
 
@@ -78,7 +80,7 @@ def caveats(
     for name, estimate in estimates.items():
         found += [*estimate.notes, *_at_bounds(network, name, estimate)]
     found += [*_ignored(network, metrics), *_discrepancy(network, metrics), *_dead(posterior)]
-    found += _worse_on_test(network, metrics)
+    found += [*_worse_on_test(network, metrics), *_narrow(network, metrics)]
     return list(dict.fromkeys(found))
 
 
@@ -191,6 +193,19 @@ def _worse_on_test(network: Network, metrics: xr.Dataset) -> Iterator[str]:
             "is predicted for new samples is less sure than it says. More samples, a smaller "
             "network or fewer epochs help"
         )
+
+
+def _narrow(network: Network, metrics: xr.Dataset) -> Iterator[str]:
+    """Where intervals hold fewer test values than they say, beyond what few samples explain."""
+    size = float(metrics.get("samples_test", 0.0))
+    for name in network.names:
+        inside = float(metrics.get(safe(f"coverage_90_{name}"), np.nan))
+        if size and inside < 0.9 - max(SHORT, 3.0 * SPREAD_OF_SHARE / size**0.5):
+            yield (
+                f"the 90 % intervals of '{name}' hold {100 * inside:.0f} % of the values of test "
+                "samples: they are too narrow for new samples. More samples, a smaller network or "
+                "fewer epochs help"
+            )
 
 
 def _listed(names: list[str]) -> str:

@@ -19,6 +19,7 @@ from pima_physics.dataset import Data, Split, prepare, split
 from pima_physics.discovery import Discovery, Finding
 from pima_physics.factorial import product_of
 from pima_physics.results import FitResult, assemble, load
+from pima_physics.results_checks import _narrow
 from pima_physics.results_parameters import share_at_bound, weighted_mean
 from pima_physics.structure import fit_tables, graph_posterior
 
@@ -373,3 +374,15 @@ def test_samples_learned_by_heart_are_told(epochs: int) -> None:
     model = pima.PIMA({"x": pima.Neural("x")}, pima.DAG(a=2), latent_dim=8)
     told = "far below" in warnings_of(pima.fit(model, data, epochs=epochs, seed=0))
     assert told == (epochs == 150)
+
+
+@pytest.mark.parametrize(
+    ("inside", "samples", "told"),
+    [(0.80, 200, True), (0.80, 20, False), (0.87, 2000, False), (np.nan, 200, False)],
+)
+def test_intervals_that_hold_too_few_new_values_are_told(
+    inside: float, samples: int, told: bool
+) -> None:
+    network: Any = SimpleNamespace(names=("x",))
+    metrics = xr.Dataset({"samples_test": float(samples), "coverage_90_x": inside})
+    assert len(list(_narrow(network, metrics))) == told
