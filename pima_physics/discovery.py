@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -12,28 +11,19 @@ from numpy.typing import NDArray
 
 from pima_physics.dag import DAG
 from pima_physics.dataset import Data
-from pima_physics.evidence import Finding, above_chance, confirmed_by, finding_of, from_labels
+from pima_physics.discovery_sets import find_nodes
+from pima_physics.evidence import Finding, finding_of, from_labels
 from pima_physics.factorial import product_of
-from pima_physics.nodesets import (
-    Node,
-    given,
-    judge,
-    refine,
-    seen_in,
-)
+from pima_physics.nodesets import Node
 from pima_physics.representations import Representation
-from pima_physics.search import Found, find_sets
+from pima_physics.search import Found
 from pima_physics.sharing import nothing_shared, shared_nats
 from pima_physics.single_choice import find_single
 from pima_physics.structure import GraphPosterior, best_network, counts_by_target
 from pima_physics.structure_errors import doubt_of
 from pima_physics.structure_naming import naming_of
-from pima_physics.views import SEARCHED, View
 
 Array = NDArray[np.float64]
-
-# Turns in which nodes settle in the views that show them best.
-SETTLINGS = 2
 
 
 @dataclass(frozen=True)
@@ -131,90 +121,6 @@ def discover(
     order = naming_of(probability, dag.knowledge, free, intervened)
     ordered = tuple(findings[i] for i in order)
     return _with_graph(ordered, dag, sets, intervened)
-
-
-def find_nodes(
-    representations: Sequence[Representation],
-    wanted: Sequence[int],
-    known: Sequence[Array] = (),
-    *,
-    rng: np.random.Generator,
-) -> list[Found]:
-    """Sets of nodes, best first.
-
-    The latent and the parameters fitted to single samples go first, together: a continuous prior
-    straightens what principal components bend, and bends look like groups. Nodes that these show
-    above chance are kept; the other views are searched for those that they do not show.
-
-    Parameters
-    ----------
-    wanted : sequence of int
-        Numbers of outcomes.
-    known : sequence of array, shape (sample, outcome)
-        Outcome probabilities of nodes that were given.
-    """
-    if not wanted:
-        return []
-    size = len(representations[0].values)
-    part = np.sort(rng.permutation(size)[:SEARCHED])
-    views = [v for r in representations if (v := View.of_part(r, part)) is not None]
-    fixed = [given(p[part]) for p in known]
-    straight = [v for v in views if v.representation.straight and not v.representation.derived]
-    sets = find_sets(straight, wanted, rng=rng, known=fixed) if straight else []
-    shown = _shown(sets[0]) if sets else []
-    missing = sorted((Counter(wanted) - Counter(n.outcomes for n in shown)).elements())
-    others = [v for v in views if not v.representation.straight]
-    # The kept nodes are taken as given, in whatever view they were seen.
-    frozen = [*fixed, *(given(n.probability) for n in shown)]
-    more = [
-        _joined(found, fixed, shown)
-        for view in (others if missing else [])
-        for found in find_sets([view], missing, rng=rng, known=frozen)[:1]
-    ]
-    more = [f for f in more if len(_shown(f)) > len(shown)]
-    best = sorted(more, key=lambda f: (-len(f.nodes), -f.score)) + sets
-    return [_clearest(f, views) for f in best[:1]] + best[1:]
-
-
-def _clearest(found: Found, views: Sequence[View]) -> Found:
-    """Every node in the view that shows it best, and whether a view without bends shows it.
-
-    A clearer node makes the others clearer, which are blind to it: they settle in turns, as long
-    as the set gets better, in views without bends, which would draw them away.
-    """
-    straight = [v for v in views if v.representation.straight]
-    nodes, score = list(found.nodes), judge(found.nodes).score
-    for _ in range(SETTLINGS):
-        settled = refine([_in_best_views(nodes, straight)], sweeps=4)[0]
-        better = judge(settled).score
-        if better <= score:
-            break
-        nodes, score = settled, better
-    confirmed = [
-        confirmed_by(straight, nodes, j) for j, n in enumerate(nodes) if n.view is not None
-    ]
-    nodes = _in_best_views(nodes, views)
-    return Found(tuple(nodes), judge(nodes), found.left, tuple(confirmed))
-
-
-def _in_best_views(nodes: Sequence[Node], views: Sequence[View]) -> list[Node]:
-    best = [seen_in(views, nodes, j) for j in range(len(nodes))]
-    pairs = zip(nodes, best, strict=True)
-    return [b if b is not None and b.nats > n.nats else n for n, b in pairs]
-
-
-def _joined(found: Found, fixed: Sequence[Node], shown: Sequence[Node]) -> Found:
-    """A set with the kept nodes as what they are, not as given."""
-    new = [n for n in found.nodes if n.view is not None]
-    nodes = (*fixed, *shown, *new)
-    return Found(nodes, judge(nodes), found.left)
-
-
-def _shown(found: Found) -> list[Node]:
-    """Nodes with more evidence than chance would show."""
-    free = [n for n in found.nodes if n.view is not None]
-    each = zip(free, found.judgement.conditional, strict=True)
-    return [n for n, c in each if above_chance(n, c)]
 
 
 def _in_slots(found: Found, wanted: Sequence[int]) -> list[_Chosen | None]:

@@ -121,7 +121,7 @@ def examine(
         (_chance(node) + _bend(node)) / samples,
         (1 + int((null >= nats).sum())) / (1 + len(null)),
         stability,
-        bool(_clear(node) and conditional > CHANCE_NATS and stability > STABLE and confirmed),
+        bool(clear(node) and conditional > CHANCE_NATS and stability > STABLE and confirmed),
         conditional / samples,
         bool(confirmed),
     )
@@ -169,13 +169,18 @@ def confirmed_by(straight: Sequence[View], nodes: Sequence[Node], j: int) -> boo
     others = [n for i, n in enumerate(nodes) if i != j]
     if not above_chance(again, conditional_nats(again, others)):
         return False
-    alone = seen_in(straight, [nodes[j]], 0) if others and not _clear(again) else again
-    return alone is not None and _clear(alone)
+    alone = seen_in(straight, [nodes[j]], 0) if others and not clear(again) else again
+    return alone is not None and clear(alone)
 
 
-def _clear(node: Node) -> bool:
+def clear(node: Node) -> bool:
     """More than chance and a bend show together."""
     return node.nats > _chance(node) + _bend(node)
+
+
+def beyond_bend(node: Node) -> float:
+    """Evidence that a bend does not explain, in nats over all samples."""
+    return max(node.nats - _bend(node), 0.0)
 
 
 def _chance(node: Node) -> float:

@@ -10,7 +10,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from pima_physics.dataset import Data
-from pima_physics.discovery import find_nodes
+from pima_physics.discovery_sets import find_nodes
 from pima_physics.evidence import Finding, examine
 from pima_physics.nodesets import RAREST, Node
 from pima_physics.proposal_prototypes import count_groups
@@ -171,7 +171,7 @@ def _try(
 ) -> tuple[Tried, tuple[Node, ...]]:
     """Whether so many nodes are supported together."""
     rng = np.random.default_rng(seed)
-    sets = find_nodes(representations, list(outcomes), rng=rng)
+    sets = find_nodes(representations, list(outcomes), rng=rng, polishing=False)
     if not sets:
         return Tried(outcomes, (), 0), ()
     findings = _examined(sets[0], rng)

@@ -28,6 +28,7 @@ from pima_physics.pursuit import (
     starting_directions,
     whiten,
 )
+from pima_physics.search_polish import polish
 from pima_physics.views import View
 
 Array = NDArray[np.float64]
@@ -38,6 +39,8 @@ BEAM, EXCHANGED, ROUNDS = 6, 4, 4
 FIRST, FURTHER, EXCHANGE = 8, 4, 5
 # Steps of a pursuit per group beyond the first, and sweeps in which the last sets settle.
 STEPS, SETTLED = 18, 10
+# Sets that are polished, the best ones.
+POLISHED = 3
 # Directions from which all groups of a view are sought once, most of them the same after some
 # steps: the weakest of three features is found from one direction in a hundred.
 MANY, FIRST_STEPS, ALIKE = 400, 6, 0.98
@@ -116,6 +119,22 @@ def find_sets(
     front = _exchange(views, _with_left(views, front, starts), starts, len(known))
     settled = _best([f.nodes for f in front], sweeps=SETTLED, most=BEAM)
     return _distinct([*front, *_with_left(views, settled, starts)], BEAM)
+
+
+def polished(
+    sets: Sequence[Found], views: Sequence[View], *, rng: np.random.Generator
+) -> list[Found]:
+    """The sets and the best of them with their nodes at their clearest, best first.
+
+    Parameters
+    ----------
+    views : sequence of View
+        In which the sets were found.
+    """
+    turned = [polish(f.nodes, rng=rng) for f in sets[:POLISHED]]
+    starts = [_starts(v, rng) for v in views]
+    new = _with_left(views, [Found(tuple(nodes), judge(nodes)) for nodes in turned], starts)
+    return _distinct([*new, *sets], BEAM)
 
 
 def _starts(view: View, rng: np.random.Generator) -> Array:

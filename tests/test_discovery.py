@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import pima_physics as pima
-from pima_physics.discovery import discover, find_nodes
+from pima_physics.discovery import discover
+from pima_physics.discovery_sets import find_nodes
 from pima_physics.evidence import BEND, above_chance, from_labels, predicted
 from pima_physics.modes import histograms, multimodality, multimodality_of_all
 from pima_physics.nodesets import agreement, along, conditional_nats, given, judge
