@@ -16,11 +16,11 @@ from pima_physics.validation.cases.auto_nodes.study import study as numbers
 from pima_physics.validation.cases.auto_nodes.summary import proposals
 from pima_physics.validation.cases.real_data.study import CASES, stacked
 from pima_physics.validation.cases.real_data.study import study as given
-from pima_physics.validation.cases.study import Run, conduct, read_runs
+from pima_physics.validation.cases.study import Run, arguments, conduct, read_runs
 
 
 def options(folder: Path, **changes) -> Namespace:
-    chosen = {"seeds": 1, "first_seed": 0, "fresh": False, "only": None, "output": folder}
+    chosen = vars(arguments("study", None, seeds=1).parse_args([])) | {"output": folder}
     return Namespace(**(chosen | changes))
 
 

@@ -18,11 +18,11 @@ from pima_physics.validation.cases.head_to_head import baselines, twin
 from pima_physics.validation.cases.head_to_head.__main__ import CASES, bent, where_observed
 from pima_physics.validation.cases.models import modalities, oracle_labels
 from pima_physics.validation.cases.scoring import Found, score
-from pima_physics.validation.cases.study import Run, Study, cell, conduct, document
+from pima_physics.validation.cases.study import Run, Study, arguments, cell, conduct, document
 
 
 def options(folder: Path, **changes) -> Namespace:
-    chosen = {"seeds": 3, "first_seed": 0, "fresh": False, "only": None, "output": folder}
+    chosen = vars(arguments("study", None, seeds=3).parse_args([])) | {"output": folder}
     return Namespace(**(chosen | changes))
 
 
@@ -41,8 +41,8 @@ def test_failures_are_counted_and_named_and_runs_are_kept(tmp_path: Path) -> Non
 
     methods = {("x", "good"): good, ("x", "broken"): broken, ("y", "good"): good}
     study = Study("s", "A study", "About.", methods, {"a": "A", "b": "B"})
-    text = conduct(study, options(tmp_path), say=lambda line: None)
-    assert "| good | 11.000 (10.500 to 11.500) | - |" in text
+    text = conduct(study, options(tmp_path, remark="Remarked."), say=lambda line: None)
+    assert "About. Remarked." in text and "| good | 11.000 (10.500 to 11.500) | - |" in text
     assert "| 3 | 1 |" in text and "- x broken, seed 1: ValueError: did not converge" in text
     assert text.index("## x") < text.index("## y")
     assert (tmp_path / "table.md").read_text() == text

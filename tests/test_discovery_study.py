@@ -20,7 +20,7 @@ from pima_physics.validation.cases.discovery.study import (
     with_known_labels,
 )
 from pima_physics.validation.cases.discovery.summary import succeeded, successes
-from pima_physics.validation.cases.study import Run, conduct, read_runs
+from pima_physics.validation.cases.study import Run, arguments, conduct, read_runs
 
 GOOD = {
     "worst": 0.97, "ari": 0.9, "shd": 0.0, "shd_exact": 0.0, "shd_known": 0.0, "supported": 1.0,
@@ -32,7 +32,7 @@ UNSURE = GOOD | {"supported": 2 / 3, "supported_nodes": 2.0}
 
 
 def options(folder: Path, **changes) -> Namespace:
-    chosen = {"seeds": 1, "first_seed": 0, "fresh": False, "only": None, "output": folder}
+    chosen = vars(arguments("study", None, seeds=1).parse_args([])) | {"output": folder}
     return Namespace(**(chosen | changes))
 
 

@@ -71,7 +71,7 @@ def test_known_labels_with_interventions_show_the_graph_and_without_do_not() -> 
 def test_small_version_runs_and_counts(tmp_path: Path) -> None:
     options = Namespace(
         small=True, seeds=2, first_seed=0, fresh=False, only="%", output=tmp_path, cases=None,
-        samples=0, epochs=0,
+        samples=0, epochs=0, remark="",
     )  # fmt: skip
     text = report(options)
     runs = read_runs(tmp_path / "runs.jsonl")

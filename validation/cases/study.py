@@ -12,7 +12,7 @@ import os
 import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -77,6 +77,7 @@ def arguments(name: str, about: str | None, *, seeds: int = 10) -> argparse.Argu
     parser.add_argument("--fresh", action="store_true", help="forget the runs already made")
     parser.add_argument("--only", help="methods that contain this text")
     parser.add_argument("--output", type=Path, default=Path(name))
+    parser.add_argument("--remark", default="", help="a sentence for the table")
     return parser
 
 
@@ -100,6 +101,7 @@ def conduct(study: Study, options: argparse.Namespace, say: Callable[[str], Any]
             say(_line(run, study.columns))
             done.append(run)
     chosen = [run for run in done if (run.case, run.method) in study.methods]
+    study = replace(study, about=f"{study.about} {options.remark}".strip())
     text = document(study, chosen)
     (options.output / "table.md").write_text(text, encoding="utf-8")
     figure(study, chosen, options.output / "figure.png")

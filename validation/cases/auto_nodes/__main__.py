@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-from dataclasses import replace
 
 from pima_physics.validation.cases.auto_nodes.study import study
 from pima_physics.validation.cases.auto_nodes.summary import proposals
@@ -17,7 +16,6 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=3000)
     parser.add_argument("--epochs", type=int, default=60)
     parser.add_argument("--data", default=os.environ.get("PIMA_SHARED_DATA", "../shared/data"))
-    parser.add_argument("--remark", default="", help="a sentence for the table")
     print(report(parser.parse_args()))
 
 
@@ -26,7 +24,6 @@ def report(options: argparse.Namespace) -> str:
     if options.small:
         options.samples, options.epochs, options.seeds = 1000, 20, min(options.seeds, 1)
     chosen = study(options.samples, options.epochs, options.data)
-    chosen = replace(chosen, about=f"{chosen.about} {options.remark}".strip())
     text = conduct(chosen, options)
     text += "\n" + proposals(chosen, read_runs(options.output / "runs.jsonl"))
     (options.output / "table.md").write_text(text, encoding="utf-8")

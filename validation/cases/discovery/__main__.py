@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
 
 from pima_physics.validation.cases.discovery.study import study
 from pima_physics.validation.cases.discovery.summary import successes
@@ -16,7 +15,6 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=3000)
     parser.add_argument("--epochs", type=int, default=200)
     parser.add_argument("--neural", action="store_true", help="networks instead of the laws")
-    parser.add_argument("--remark", default="", help="a sentence for the table")
     print(report(parser.parse_args()))
 
 
@@ -25,7 +23,6 @@ def report(options: argparse.Namespace) -> str:
     if options.small:
         options.samples, options.epochs, options.seeds = 400, 12, min(options.seeds, 1)
     chosen = study(options.samples, options.epochs, neural=options.neural)
-    chosen = replace(chosen, about=f"{chosen.about} {options.remark}".strip())
     text = conduct(chosen, options)
     text += "\n" + successes(chosen, read_runs(options.output / "runs.jsonl"))
     (options.output / "table.md").write_text(text, encoding="utf-8")
