@@ -31,6 +31,15 @@ def supported(tree: xr.DataTree) -> dict[str, bool]:
     return {name: bool(np.nan_to_num(v)) for name, v in zip(names, array.values, strict=True)}
 
 
+def doubts(tree: xr.DataTree) -> dict[str, str]:
+    """Why the evidence does not support a node, of those of which this is known."""
+    array = view.variable(tree, "discovery", "doubt")
+    if array is None:
+        return {}
+    texts = [view.as_text(why) for why in array.values]
+    return {n: t for n, t in zip(view.labels(array, "node"), texts, strict=True) if t}
+
+
 def graph_section(tree: xr.DataTree) -> Section:
     """The graph, its legend, edge probabilities and conditional tables."""
     title = "How the features depend on each other"

@@ -155,9 +155,22 @@ def _fit_items(tree: xr.DataTree) -> list[tuple[str, str]]:
     return items
 
 
+def _why(tree: xr.DataTree, weak: list[str]) -> str:
+    """What speaks against nodes without support, each reason once."""
+    known = evidence.doubts(tree)
+    reasons = list(dict.fromkeys(known.get(n, "the evidence does not support it") for n in weak))
+    if len(reasons) == 1:
+        return f"{reasons[0][0].upper()}{reasons[0][1:]}."
+    said = [
+        f"{joined([short(view.readable(n), 40) for n in weak if known.get(n, r) == r])}: {r}"
+        for r in reasons
+    ]
+    return "; ".join(said) + "."
+
+
 def _caveats(tree: xr.DataTree) -> list[tuple[str, str]]:
     judged = evidence.supported(tree)
-    weak = [short(view.readable(n), 40) for n, yes in judged.items() if not yes]
+    weak = [n for n, yes in judged.items() if not yes]
     items = [
         (
             "Numbers are only labels.",
@@ -178,14 +191,8 @@ def _caveats(tree: xr.DataTree) -> list[tuple[str, str]]:
         ),
     ]
     if weak:
-        what = "it" if len(weak) == 1 else "them"
-        items.insert(
-            0,
-            (
-                "Do not interpret " + joined(weak) + ".",
-                f"The evidence does not set {what} apart from chance.",
-            ),
-        )
+        named = joined([short(view.readable(n), 40) for n in weak])
+        items.insert(0, (f"Do not interpret {named}.", _why(tree, weak)))
     elif not judged and view.nodes(tree):
         items.insert(
             0,

@@ -86,18 +86,15 @@ def caveats(
 
 def _unsupported(discovery: Discovery, dag: DAG) -> Iterator[str]:
     each = list(zip(dag.nodes, discovery.findings, strict=True))
-    weak = [n for n, f in each if not f.supported]
-    if weak:
-        one = len(weak) == 1
-        yield (
-            f"the evidence does not support {_listed(weak)}: {'it' if one else 'they'} may be "
-            "chance; do not interpret"
-        )
+    weak = {n: f.doubt for n, f in each if not f.supported}
+    for doubt in dict.fromkeys(weak.values()):
+        names = _listed([n for n, why in weak.items() if why == doubt])
+        yield f"the evidence does not support {names}: {doubt}; do not interpret"
     bent = [n for n, f in each if not f.confirmed]
     if bent:
         yield (
-            f"neither the latent nor fitted parameters show {_listed(bent)}: a bend of a "
-            "continuous feature looks alike; more epochs of warm-up may tell"
+            f"neither the latent nor fitted parameters show {_listed(bent)}: more epochs of "
+            "warm-up may tell"
         )
     if len(weak) == len(each) and all(f.shared == 0.0 for _, f in each):
         yield (

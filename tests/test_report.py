@@ -104,6 +104,23 @@ def test_structure_serves_assistive_technology(which, request):
     assert captions.count("Look for") + captions.count("Look at") >= len(page.named("figure"))
 
 
+@pytest.mark.parametrize(
+    ("doubts", "said"),
+    [
+        (["", "not stable", "not stable"], "Do not interpret process and finish. Not stable."),
+        (["", "bends <b>", "not stable"], "process: bends <b>; finish: not stable."),
+        (["", "", ""], "Do not interpret process and finish. The evidence does not support it."),
+    ],
+)
+def test_the_summary_says_why_features_are_not_to_be_interpreted(doubts, said) -> None:
+    tree = make_tree()
+    group = tree["discovery"].to_dataset()
+    group["supported"] = ("node", [1, 0, 0])
+    group["doubt"] = ("node", np.array(doubts, dtype=object))
+    tree["discovery"] = xr.DataTree(group)
+    assert said in Page(report.render(tree)).text()
+
+
 def test_findings_carry_numbers_units_and_errors(html):
     text = Page(html).text()
     assert re.search(
