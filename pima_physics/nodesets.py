@@ -259,9 +259,16 @@ def conditional_nats(node: Node, others: Sequence[Node]) -> float:
     cells = cells_of(others, node.view.present)
     if cells is None:
         return max(node.nats - CHANCE_NATS, 0.0)
-    counts = np.bincount(cells)
-    masses = np.zeros((len(counts), BINS))
-    np.add.at(masses, (cells, node.bins), 1.0)
+    return nats_in_cells(cells, node.bins, cuts)
+
+
+def nats_in_cells(
+    cells: NDArray[np.int64], bins: NDArray[np.int64], cuts: NDArray[np.int64]
+) -> float:
+    """Nats for modes between cuts among samples of the same cell, over all cells."""
+    size = int(cells.max()) + 1
+    masses = np.bincount(cells * BINS + bins, minlength=size * BINS).reshape(size, BINS)
+    counts = masses.sum(1)
     large = counts >= SMALLEST_CELL
     masses, counts = masses[large] / counts[large, None], counts[large]
     nats = [multimodality(m, cuts) * n - CHANCE_NATS for m, n in zip(masses, counts, strict=True)]

@@ -191,11 +191,11 @@ def discovery_section(tree: xr.DataTree) -> Section:
         if name in group.data_vars and group[name].dims == ("node",):
             columns.append(heading)
             texts.append([form(v) for v in group[name].values])
-    if "doubt" in group.data_vars and "Supported" in columns:
-        at = columns.index("Supported")
+    if "Supported" in columns:
+        at, known = columns.index("Supported"), doubts(tree)
         texts[at] = [
-            f"{yes}: {view.as_text(why)}" if view.as_text(why) else yes
-            for yes, why in zip(texts[at], group["doubt"].values, strict=True)
+            f"{yes}: {known[n]}" if n in known else yes
+            for yes, n in zip(texts[at], view.labels(group, "node"), strict=True)
         ]
     lead = (
         "Evidence is how much better two or more groups describe the samples than one group, "

@@ -158,12 +158,13 @@ def _fit_items(tree: xr.DataTree) -> list[tuple[str, str]]:
 def _why(tree: xr.DataTree, weak: list[str]) -> str:
     """What speaks against nodes without support, each reason once."""
     known = evidence.doubts(tree)
-    reasons = list(dict.fromkeys(known.get(n, "the evidence does not support it") for n in weak))
+    why = {n: known.get(n, "the evidence does not support it") for n in weak}
+    reasons = list(dict.fromkeys(why.values()))
     if len(reasons) == 1:
         return f"{reasons[0][0].upper()}{reasons[0][1:]}."
     said = [
-        f"{joined([short(view.readable(n), 40) for n in weak if known.get(n, r) == r])}: {r}"
-        for r in reasons
+        f"{joined([short(view.readable(n), 40) for n in weak if why[n] == reason])}: {reason}"
+        for reason in reasons
     ]
     return "; ".join(said) + "."
 

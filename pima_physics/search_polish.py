@@ -14,14 +14,14 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from pima_physics.modes import BINS, fit_mixture, histograms, multimodality, multimodality_of_all
+from pima_physics.modes import fit_mixture, histograms, multimodality_of_all
 from pima_physics.nodesets import (
     CHANCE_NATS,
-    SMALLEST_CELL,
     Node,
     along,
     cells_of,
     judge,
+    nats_in_cells,
 )
 from pima_physics.pursuit import cuts_of
 from pima_physics.views import View
@@ -82,18 +82,6 @@ def _values(view: View, axes: Array, outcomes: int, others: Sequence[Node], leas
         alone = multimodality_of_all(mass, cuts) * len(bins) - CHANCE_NATS
         # The rest costs several times as much, and can only be less.
         if alone > least:
-            values[j] = alone if cells is None else min(alone, _inside(cells, bins[:, j], cuts))
+            rest = alone if cells is None else nats_in_cells(cells, bins[:, j], cuts)
+            values[j] = min(alone, rest)
     return values
-
-
-def _inside(cells: NDArray[np.int64], bins: NDArray[np.int64], cuts: NDArray[np.int64]) -> float:
-    """Nats for modes among samples of the same cell, over all cells."""
-    size = int(cells.max()) + 1
-    masses = np.bincount(cells * BINS + bins, minlength=size * BINS).reshape(size, BINS)
-    counts = masses.sum(1)
-    each = [
-        multimodality(m / n, cuts) * n - CHANCE_NATS
-        for m, n in zip(masses, counts, strict=True)
-        if n >= SMALLEST_CELL
-    ]
-    return float(np.maximum(each, 0.0).sum())

@@ -109,6 +109,7 @@ def test_structure_serves_assistive_technology(which, request):
     [
         (["", "not stable", "not stable"], "Do not interpret process and finish. Not stable."),
         (["", "bends <b>", "not stable"], "process: bends <b>; finish: not stable."),
+        (["", "bends", ""], "process: bends; finish: the evidence does not support it."),
         (["", "", ""], "Do not interpret process and finish. The evidence does not support it."),
     ],
 )
