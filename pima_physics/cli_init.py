@@ -101,7 +101,7 @@ def experiment_text(data: str, seen: Inspection) -> str:
     lines += [
         "",
         "training: {epochs: 200, batch_size: 128, learning_rate: 3e-3, seed: 0, device: auto}",
-        "split: {validation: 0.1, test: 0.1}",
+        SPLIT,
     ]
     return "\n".join(lines) + "\n"
 
@@ -163,6 +163,10 @@ def comment(text: str) -> str:
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:200]
 
 
+SPLIT = """\
+split: {validation: 0.1, test: 0.1}
+# Samples of one run, specimen or subject are alike: keep them together, groups: VARIABLE."""
+
 TEMPLATE = """\
 # Experiment for pima-physics. Better: pima-physics init --from DATA.nc writes one for your data.
 data: DATA.nc               # NetCDF or Zarr; every variable with the attribute units
@@ -191,5 +195,5 @@ nodes: {feature_1: 2, feature_2: 2}        # the discrete features to find: name
 #                                          # value: VARIABLE; kind: perfect | stochastic | soft
 
 training: {epochs: 200, batch_size: 128, learning_rate: 3e-3, seed: 0, device: auto, restarts: 1}
-split: {validation: 0.1, test: 0.1}
 """
+TEMPLATE += f"{SPLIT}\n"

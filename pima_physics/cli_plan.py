@@ -147,12 +147,17 @@ def describe(plan: Plan) -> str:
     settings = experiment.file.training
     tables.append(
         f"samples: {len(parts.train)} training, {len(parts.validation)} validation, "
-        f"{len(parts.test)} test\n"
+        f"{len(parts.test)} test{_groups_text(plan)}\n"
         f"training: {settings.epochs} epochs, batches of {settings.batch_size}, "
         f"seed {settings.seed}, {settings.restarts} start(s), {settings.dtype}\n"
         f"device: {plan.device}"
     )
     return "\n\n".join(text for text in tables if text)
+
+
+def _groups_text(plan: Plan) -> str:
+    groups, name = plan.prepared.data.groups, plan.experiment.file.split.groups
+    return "" if groups is None else f", in whole groups ({groups.max() + 1} of {name})"
 
 
 def code_text(modalities: Mapping[str, Any]) -> str:

@@ -211,6 +211,7 @@ class Experiment:
             **{key: getattr(training, key) for key in sorted(training.model_fields_set)},
             "validation": split.validation,
             "test": split.test,
+            "groups": split.groups,
             "sample_dim": self.file.sample_dim,
             "labels": dict(self.file.labels),
             "interventions": self.file.interventions and self.file.interventions.target,

@@ -174,10 +174,15 @@ class Training(Section):
 
 
 class SplitSpec(Section):
-    """Fractions of the samples that are kept out of training."""
+    """Fractions of the samples that are kept out of training, and which samples stay together.
+
+    ``groups`` is a variable: samples with the same value (of one specimen, one simulation) go to
+    the same part, and count as fewer independent ones where they are alike.
+    """
 
     validation: Fraction = 0.1
     test: Fraction = 0.1
+    groups: Annotated[str, Field(min_length=1)] | None = None
 
     @model_validator(mode="after")
     def _some_left(self) -> SplitSpec:

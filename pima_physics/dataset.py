@@ -15,6 +15,7 @@ from torch import Tensor
 
 from pima_physics.dataset_factors import read_interventions, read_labels
 from pima_physics.dataset_files import open_dataset
+from pima_physics.dataset_groups import whole_groups
 from pima_physics.dataset_info import Coordinate, ModalityInfo, Request
 from pima_physics.dataset_records import Data, ModalityData, Split
 from pima_physics.dataset_source import find_source
@@ -125,11 +126,23 @@ def prepare(
     return _handle_empty(data, drop_empty)
 
 
-def split(size: int, *, validation: float = 0.1, test: float = 0.1, seed: int = 0) -> Split:
+def split(
+    size: int,
+    *,
+    validation: float = 0.1,
+    test: float = 0.1,
+    seed: int = 0,
+    groups: np.ndarray | None = None,
+) -> Split:
     """Split sample positions at random into training, validation and test.
 
     A part whose share is positive gets at least one sample; positions are sorted, so that reading
     a part is a walk through the file.
+
+    Parameters
+    ----------
+    groups : int array, shape (sample,), optional
+        Groups of samples that are not parted; shares are then met as nearly as they allow.
 
     Raises
     ------
@@ -152,14 +165,30 @@ def split(size: int, *, validation: float = 0.1, test: float = 0.1, seed: int = 
             expected=f"at least {MIN_SAMPLES_TO_SPLIT}",
             fix="add samples; check that sample_dim is the dimension that counts them",
         )
-    order = np.random.default_rng(seed).permutation(size)
     counts = [0 if share == 0.0 else max(1, round(share * size)) for share in (validation, test)]
+    rng = np.random.default_rng(seed)
+    if groups is not None:
+        return _split_groups(groups, counts, rng)
+    order = rng.permutation(size)
     first, second = counts[0], sum(counts)
     return Split(
         train=np.sort(order[second:]),
         validation=np.sort(order[:first]),
         test=np.sort(order[first:second]),
     )
+
+
+def _split_groups(groups: np.ndarray, counts: list[int], rng: np.random.Generator) -> Split:
+    number, needed = int(groups.max()) + 1, 1 + sum(count > 0 for count in counts)
+    if number < needed:
+        raise DataError(
+            "too few groups to split",
+            found=f"{number} group{'' if number == 1 else 's'} of samples that belong together",
+            expected=f"at least {needed}: one for every part",
+            fix="add groups, or set split.validation or split.test to 0",
+        )
+    validation, test, train = whole_groups(groups, rng.permutation(number), counts)
+    return Split(train=train, validation=validation, test=test)
 
 
 def check_size(dataset: xr.Dataset, sample_dim: str, minimum: int) -> int:

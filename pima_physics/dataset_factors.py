@@ -27,7 +27,7 @@ def read_labels(
     DataError
         Where there are more categories than the node has outcomes, or none is known.
     """
-    values = _column(dataset, name, sample_dim, f"labels of node '{node}'")
+    values = column_of(dataset, name, sample_dim, f"labels of node '{node}'")
     if values.dtype.kind not in "biufOSU":
         raise DataError(
             f"labels of node '{node}': '{name}' holds no categories",
@@ -35,7 +35,7 @@ def read_labels(
             expected="integers, numbers with NaN, or strings",
         )
     if values.dtype.kind in "OSU":
-        values = np.array([_text(value) for value in values])
+        values = np.array([as_text(value) for value in values])
         known = values != ""
     else:
         values = values.astype(np.float64)
@@ -78,10 +78,10 @@ def read_interventions(
     what = "interventions"
     if name in dataset.variables and dataset[name].ndim == 2:
         return _flags(dataset, name, names, sample_dim)
-    values = _column(dataset, name, sample_dim, what)
+    values = column_of(dataset, name, sample_dim, what)
     targets: list[list[str]] = []
     if values.dtype.kind in "OSU":
-        targets = [[t.strip() for t in _text(v).split(",") if t.strip()] for v in values]
+        targets = [[t.strip() for t in as_text(v).split(",") if t.strip()] for v in values]
     elif values.dtype.kind in "iuf":
         numbers = values.astype(np.float64)
         whole = np.isnan(numbers) | (numbers == np.round(numbers))
@@ -142,7 +142,8 @@ def _flags(dataset: xr.Dataset, name: str, names: list[str], sample_dim: str) ->
     return torch.from_numpy(values.astype(bool))
 
 
-def _column(dataset: xr.Dataset, name: str, sample_dim: str, what: str) -> np.ndarray:
+def column_of(dataset: xr.Dataset, name: str, sample_dim: str, what: str) -> np.ndarray:
+    """Values of a variable that has one value per sample; ``what`` it is for, in errors."""
     if name not in dataset.variables:
         names = [str(known) for known in dataset.data_vars]
         guess = closest(name, names)
@@ -168,7 +169,8 @@ def _no_sample(variable: xr.DataArray, name: str, sample_dim: str, what: str) ->
     )
 
 
-def _text(value: object) -> str:
+def as_text(value: object) -> str:
+    """A value as text, "" where it is missing."""
     if value is None or (isinstance(value, float) and np.isnan(value)):
         return ""
     return (

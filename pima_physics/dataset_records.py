@@ -85,6 +85,10 @@ class Data:
         What had to be assumed; shown with the results.
     label_names : mapping of tuple of str
         What outcome 0, 1, ... of a labelled node was called.
+    groups : int array, shape (N,), or None
+        Which samples belong together, and so are no independent ones.
+    worth : float
+        Independent samples that each counts as in the joint counts of the nodes.
     """
 
     modalities: dict[str, ModalityData]
@@ -95,6 +99,8 @@ class Data:
     size: int
     warnings: tuple[str, ...] = ()
     label_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    groups: np.ndarray | None = None
+    worth: float = 1.0
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -117,6 +123,7 @@ class Data:
             labels={name: label[where] for name, label in self.labels.items()},
             intervened=None if self.intervened is None else self.intervened[where],
             size=len(sample_labels),
+            groups=None if self.groups is None else self.groups[host],
         )
 
     def to(self, device: torch.device | str) -> Data:

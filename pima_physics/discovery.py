@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from pima_physics.dag import DAG
 from pima_physics.dataset import Data
+from pima_physics.dataset_groups import worth_of_counts
 from pima_physics.discovery_sets import find_nodes
 from pima_physics.evidence import Finding, finding_of, from_labels
 from pima_physics.factorial import product_of
@@ -40,6 +41,8 @@ class Discovery:
     candidates : tuple of (views, score, unexplained)
         Sets of nodes that competed, best first, with their scores in nats over the searched
         samples, and the evidence of a further node that each leaves unexplained.
+    worth : float
+        Independent samples that each counts as in the joint counts, 1 where none belong together.
     """
 
     findings: tuple[Finding, ...]
@@ -47,6 +50,7 @@ class Discovery:
     graph_posterior: GraphPosterior
     tables: tuple[Array, ...]
     candidates: tuple[tuple[str, float, float], ...]
+    worth: float = 1.0
 
     @property
     def graph(self) -> NDArray[np.int64]:
@@ -117,10 +121,12 @@ def discover(
             findings[i] = _finding(c, representations, dag.outcomes[i], rng)
     if data is not None:
         findings = _with_shared(findings, free, representations, data, seed)
+    groups = None if data is None else data.groups
+    findings = {i: findings[i].among(groups) if i in free else findings[i] for i in findings}
     probability = [findings[i].probability for i in range(len(dag.nodes))]
     order = naming_of(probability, dag.knowledge, free, intervened)
     ordered = tuple(findings[i] for i in order)
-    return _with_graph(ordered, dag, sets, intervened)
+    return _with_graph(ordered, dag, sets, intervened, groups)
 
 
 def _in_slots(found: Found, wanted: Sequence[int]) -> list[_Chosen | None]:
@@ -172,10 +178,12 @@ def _with_graph(
     dag: DAG,
     sets: Sequence[Found],
     intervened: torch.Tensor | None,
+    groups: NDArray[np.int64] | None,
 ) -> Discovery:
     """Score the graph on the soft joint counts."""
     responsibility = product_of([f.probability for f in findings])
-    weights = responsibility.reshape(-1, *dag.outcomes)
+    worth = worth_of_counts([f.probability for f in findings], groups)
+    weights = worth * responsibility.reshape(-1, *dag.outcomes)
     if intervened is None:
         counts, rows = weights.sum(0), None
     else:
@@ -183,7 +191,7 @@ def _with_graph(
     doubt = doubt_of([f.probability for f in findings])
     posterior, net = best_network(counts, knowledge=dag.knowledge, intervened=rows, doubt=doubt)
     listed = tuple((_names(found), found.score, found.left) for found in sets)
-    return Discovery(findings, responsibility, posterior, tuple(net.tables), listed)
+    return Discovery(findings, responsibility, posterior, tuple(net.tables), listed, worth)
 
 
 def _names(found: Found) -> str:

@@ -12,7 +12,7 @@ from pima_physics.evidence import above_chance, beyond_bend, clear, confirmed_by
 from pima_physics.nodesets import Node, given, judge, refine, seen_in
 from pima_physics.representations import Representation
 from pima_physics.search import Found, find_sets, polished
-from pima_physics.views import SEARCHED, View
+from pima_physics.views import View, searched
 
 Array = NDArray[np.float64]
 
@@ -47,7 +47,7 @@ def find_nodes(
     if not wanted:
         return []
     size = len(representations[0].values)
-    part = np.sort(rng.permutation(size)[:SEARCHED])
+    part = searched(size, rng)
     views = [v for r in representations if (v := View.of_part(r, part)) is not None]
     fixed = [given(p[part]) for p in known]
     straight = [v for v in views if v.representation.straight and not v.representation.derived]

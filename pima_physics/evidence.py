@@ -9,6 +9,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from pima_physics.dataset_groups import worth_of_partition
 from pima_physics.nodesets import (
     CHANCE_NATS,
     Node,
@@ -24,7 +25,7 @@ from pima_physics.pursuit import (
     starting_directions,
     whiten,
 )
-from pima_physics.representations import Representation
+from pima_physics.representations import SAMPLES_PER_AXIS, Representation
 from pima_physics.views import View
 
 Array = NDArray[np.float64]
@@ -68,6 +69,12 @@ class Finding:
         components bend continuous features, and bends look like groups.
     shared : float
         Nats per sample that a second modality knows of the groups; NaN where this cannot be told.
+    bend : float
+        What of ``null`` does not fade with the number of samples.
+    axes : int
+        Of the view; with few samples for each, groups are seen along some direction of any data.
+    independent : float
+        Independent samples that all are worth; fewer where samples that belong together are alike.
     """
 
     representation: str
@@ -81,6 +88,18 @@ class Finding:
     conditional: float = 0.0
     confirmed: bool = True
     shared: float = float("nan")
+    bend: float = 0.0
+    axes: int = 0
+    independent: float = float("nan")
+
+    def among(self, groups: NDArray[np.int64] | None) -> Finding:
+        """The same where samples of a group (sample,) belong together: chance shows more."""
+        size = len(self.probability)
+        share = worth_of_partition(self.probability, groups)
+        null = self.bend + (self.null - self.bend) / share
+        few = groups is not None and share * size < SAMPLES_PER_AXIS * self.axes
+        sure = self.supported and self.evidence > null and not few
+        return replace(self, null=null, supported=sure, independent=share * size)
 
     @property
     def doubt(self) -> str:
@@ -88,14 +107,21 @@ class Finding:
         if self.supported:
             return ""
         reasons = [
-            (self.evidence > self.null, "no more evidence than chance and a bend show"),
+            (self.evidence > self.null, f"no more evidence than chance and a bend show{self._few}"),
             (self.stability > STABLE, "not stable when samples are redrawn"),
             (self.confirmed, "only principal components show it, whose bends look like groups"),
         ]
         found = [words for holds, words in reasons if not holds]
+        if not found and self._few:
+            found = [f"too few independent samples ({self.independent:.0f})"]
         if not found and self.conditional * len(self.probability) <= CHANCE_NATS:
             found = ["no groups of its own beside the other features"]
         return "; ".join(found) or "no modality knows anything of another's groups"
+
+    @property
+    def _few(self) -> str:
+        few = self.independent < 0.5 * len(self.probability)
+        return f" in samples that are worth {self.independent:.0f} independent ones" if few else ""
 
 
 def examine(
@@ -124,6 +150,8 @@ def examine(
         bool(clear(node) and conditional > CHANCE_NATS and stability > STABLE and confirmed),
         conditional / samples,
         bool(confirmed),
+        bend=_bend(node) / samples,
+        axes=node.view.white.shape[1],
     )
 
 

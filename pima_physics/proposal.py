@@ -18,6 +18,7 @@ from pima_physics.representations import Representation
 from pima_physics.search import Found
 from pima_physics.sharing import nothing_shared, shared_nats
 from pima_physics.single import ENOUGH_TO_WHITEN
+from pima_physics.views import searched
 
 Array = NDArray[np.float64]
 
@@ -125,10 +126,11 @@ def propose(
     """
     if data is not None and data.size < ENOUGH_TO_WHITEN:
         return _few_samples(data, seed)
+    groups = None if data is None else data.groups
     curve: list[Tried] = []
     best, nodes = Tried((), (), 0), ()
     for count in range(1, MOST_NODES + 1):
-        tried, found = _try(representations, (2,) * count, seed)
+        tried, found = _try(representations, (2,) * count, seed, groups)
         curve.append(tried)
         # Half-features, unions of the same nodes, support each other, but show less in sum, or
         # hardly more.
@@ -139,14 +141,14 @@ def propose(
         # Groups in a row may show as several where they do not as two, or as two that are not all.
         wider = [(3, *tried.outcomes[1:]), (3, *best.outcomes[1:])] if nodes else [(3,), (4,)]
         for outcomes in wider:
-            more, found = _try(representations, outcomes, seed)
+            more, found = _try(representations, outcomes, seed, groups)
             curve.append(more)
             if more.holds and more.total > best.total:
                 best, nodes = more, found
                 break
     outcomes = _put_together(nodes)
     if outcomes != best.outcomes:
-        tried, _ = _try(representations, outcomes, seed)
+        tried, _ = _try(representations, outcomes, seed, groups)
         curve.append(tried)
         outcomes = outcomes if tried.holds else best.outcomes
     if nodes and data is not None and _nothing_in_common(nodes, representations, data, seed):
@@ -167,7 +169,10 @@ def _nothing_in_common(
 
 
 def _try(
-    representations: Sequence[Representation], outcomes: tuple[int, ...], seed: int
+    representations: Sequence[Representation],
+    outcomes: tuple[int, ...],
+    seed: int,
+    groups: NDArray[np.int64] | None,
 ) -> tuple[Tried, tuple[Node, ...]]:
     """Whether so many nodes are supported together."""
     rng = np.random.default_rng(seed)
@@ -175,6 +180,9 @@ def _try(
     if not sets:
         return Tried(outcomes, (), 0), ()
     findings = _examined(sets[0], rng)
+    if groups is not None:
+        part = searched(len(groups), np.random.default_rng(seed))
+        findings = [f.among(groups[part]) for f in findings]
     order = np.argsort([-f.evidence for f in findings])
     evidence = tuple(findings[i].evidence for i in order)
     # More than two groups are to be apart where two Gaussians would be, each from its neighbours.
@@ -226,6 +234,9 @@ def _joined(a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.int64] | N
 def _few_samples(data: Data, seed: int) -> Proposal:
     """One node: as many groups around prototypes as differ, each from each."""
     tried = count_groups(data, min(MOST_OUTCOMES, data.size // 4), seed=seed)
+    if data.groups is not None:
+        each = [(f.among(data.groups), holds) for f, holds in tried]
+        tried = [(f, holds and f.evidence > f.null) for f, holds in each]
     curve = tuple(Tried((f.probability.shape[1],), (f.evidence,), int(h)) for f, h in tried)
     best = next((t.outcomes for t in reversed(curve) if t.holds), ())
     return Proposal(best, curve, "as many groups as differ" if best else "no groups above chance")

@@ -23,6 +23,7 @@ from pima_physics.results_parameters import parameters_group
 from pima_physics.results_parts import law_of
 from pima_physics.results_physics import discrepancy_share, estimate
 from pima_physics.results_provenance import root_attributes
+from pima_physics.results_runs import about_groups
 from pima_physics.results_tree import (
     Graph,
     components_group,
@@ -54,7 +55,8 @@ def build_tree(
     own = posterior.responsibility / posterior.responsibility.sum(1, keepdims=True)
     posterior = replace(posterior, responsibility=informed(network, data, parts, discovery, own))
     intervened = None if data.intervened is None else data.intervened.cpu().numpy()[parts.train]
-    graph = learn_graph(network, posterior.responsibility[parts.train], intervened)
+    own_train = posterior.responsibility[parts.train]
+    graph = learn_graph(network, own_train, intervened, discovery.worth)
     groups = {
         "posterior": posterior_group(posterior, dag, labels, parts),
         "graph": graph_group(graph),
@@ -89,6 +91,14 @@ def build_tree(
     groups["metrics"] = groups["metrics"].assign(misfit_metrics(left))
     texts = caveats(
         network, data, posterior, graph, discovery, parts.train, estimates, groups["metrics"]
+    )
+    texts += about_groups(
+        dataset,
+        data,
+        dag,
+        posterior.responsibility,
+        train=len(parts.train),
+        counted=graph.exact.sample_size,
     )
     root = xr.Dataset(attrs=root_attributes(dataset, data, settings, texts))
     tree = xr.DataTree.from_dict({"/": root, **groups})

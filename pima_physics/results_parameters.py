@@ -10,6 +10,7 @@ import numpy as np
 import torch
 import xarray as xr
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from pima_physics.dag import DAG
 from pima_physics.parameters import Parameter
@@ -51,6 +52,8 @@ class Estimates:
         Whether samples of a component share its parameters.
     misfit : Misfit, optional
         What the law leaves with every sample's best parameters.
+    groups : int array (sample,), optional
+        Samples that belong together, and are no independent ones.
     """
 
     names: tuple[str, ...]
@@ -63,28 +66,38 @@ class Estimates:
     notes: tuple[str, ...] = ()
     shared: bool = False
     misfit: Misfit | None = None
+    groups: NDArray[np.int64] | None = None
 
 
-def weighted_mean(values: Array, weight: Array) -> tuple[Array, Array]:
+def weighted_mean(
+    values: Array, weight: Array, groups: NDArray[np.int64] | None = None
+) -> tuple[Array, Array]:
     r"""Weighted means over samples and their standard errors.
 
     .. math:: m = \frac{\sum_i w_i x_i}{\sum_i w_i}, \qquad
               e^2 = \frac{\sum_i w_i^2 (x_i - m)^2}{(\sum_i w_i)^2 (1 - 1/n)},
               \quad n = \frac{(\sum_i w_i)^2}{\sum_i w_i^2}
 
+    Of samples that belong together, the sums :math:`w_i (x_i - m)` and :math:`w_i` of each group
+    take the place of those of a sample (Liang, Zeger, Biometrika 73, 1986).
+
     Parameters
     ----------
     values : array (sample, parameter)
-    weight : array (sample, group)
+    weight : array (sample, outcome)
+    groups : int array (sample,), optional
 
     Returns
     -------
-    mean, error : array (group, parameter)
-        NaN where the group owns less than one sample, the error also where it owns less than two.
+    mean, error : array (outcome, parameter)
+        NaN where the outcome owns less than one sample, the error also where it owns less than two,
+        or a single group.
     """
     total = weight.sum(0)[:, None]
     some = np.where(total >= 1.0, total, np.nan)
     mean = weight.T @ values / some
+    if groups is not None:
+        return mean, _clustered_error(values, weight, mean, groups)
     effective = np.maximum(total**2 / np.maximum((weight**2).sum(0)[:, None], 1e-300), 1.0 + 1e-9)
     # Expanded around the overall mean, against cancellation.
     centre = values.mean(0) if len(values) else 0.0
@@ -92,6 +105,18 @@ def weighted_mean(values: Array, weight: Array) -> tuple[Array, Array]:
     scatter = square.T @ x**2 - 2.0 * m * (square.T @ x) + m**2 * square.sum(0)[:, None]
     error = np.sqrt(np.maximum(scatter, 0.0) / (1.0 - 1.0 / effective)) / some
     return mean, np.where(total >= 2.0, error, np.nan)
+
+
+def _clustered_error(values: Array, weight: Array, mean: Array, groups: NDArray[np.int64]) -> Array:
+    code = np.unique(groups, return_inverse=True)[1].reshape(-1)
+    member = csr_array((np.ones(len(code)), (code, np.arange(len(code)))))
+    own = member @ weight
+    total = own.sum(0)[:, None]
+    sums = [member @ (weight * (x[:, None] - m)) for x, m in zip(values.T, mean.T, strict=True)]
+    scatter = np.stack([(s**2).sum(0) for s in sums], axis=1)
+    number = total**2 / np.maximum((own**2).sum(0)[:, None], 1e-300)
+    several = np.where(number > 1.0 + 1e-9, number, np.nan)
+    return np.sqrt(scatter / (1.0 - 1.0 / several)) / total
 
 
 def by_outcome(estimates: Estimates, responsibility: Array, dag: DAG) -> tuple[Array, Array]:
@@ -103,7 +128,7 @@ def by_outcome(estimates: Estimates, responsibility: Array, dag: DAG) -> tuple[A
     if not estimates.shared:
         weight = np.nan_to_num(marginals(responsibility, dag.outcomes))
         weight = weight * estimates.observed[:, None, None]
-        return weighted_mean(estimates.mean, weight.reshape(len(weight), -1))
+        return weighted_mean(estimates.mean, weight.reshape(len(weight), -1), estimates.groups)
     owned = responsibility[estimates.observed].sum(0)
     member = np.eye(max(dag.outcomes))[dag.joint_outcomes()].reshape(len(owned), -1)
     known = np.isfinite(estimates.component).all(1)

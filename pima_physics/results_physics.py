@@ -96,7 +96,9 @@ def _by_sample(
         )
     # Not the parameters of the component's average curve: where samples of a component differ,
     # an average of curves follows the law with other parameters than the average ones.
-    component, error = weighted_mean(mean[present], posterior.responsibility[present])
+    together = None if data.groups is None else data.groups[present]
+    own = posterior.responsibility[present]
+    component, error = weighted_mean(mean[present], own, together)
     return Estimates(
         decoder.law.free,
         mean,
@@ -107,6 +109,7 @@ def _by_sample(
         refined,
         tuple(notes),
         misfit=left,
+        groups=data.groups,
     )
 
 
@@ -137,7 +140,8 @@ def _components(
     index = np.sort(np.concatenate([parts.train, parts.validation]).astype(int))
     index = index[modality.present.cpu().numpy()[index]]
     weight = posterior.responsibility[index]
-    means = weighted_mean(sample_values[index], weight)
+    together = None if data.groups is None else data.groups[index]
+    means = weighted_mean(sample_values[index], weight, together)
     if modality.grid is not None or weight.shape[1] > MOST_COMPONENTS or not decoder.law.free:
         return *means, ()
     raw = decoder.raw.detach().double()

@@ -74,10 +74,15 @@ def marginals(responsibility: Array, outcomes: Sequence[int]) -> Array:
     return found
 
 
-def learn_graph(network: Network, responsibility: Array, intervened: Array | None) -> Graph:
-    """Graph, its posterior and tables from the responsibilities of the training samples."""
+def learn_graph(
+    network: Network, responsibility: Array, intervened: Array | None, worth: float = 1.0
+) -> Graph:
+    """Graph, its posterior and tables from the responsibilities of the training samples.
+
+    Each counts as ``worth`` independent samples.
+    """
     dag = network.model.dag
-    weights = np.asarray(responsibility, dtype=float).reshape(-1, *dag.outcomes)
+    weights = worth * np.asarray(responsibility, dtype=float).reshape(-1, *dag.outcomes)
     counts, rows = weights.sum(0), None
     if intervened is not None:
         counts, rows = counts_by_target(weights, intervened)
@@ -180,7 +185,7 @@ def graph_group(graph: Graph) -> xr.Dataset:
         "log_bayes_factor": (graph.exact.log_bayes_factor, "best class over the runner-up, nats"),
         "log_evidence": (graph.exact.log_evidence, "of the best graph, nats"),
         "class_probability": (graph.exact.class_probability, "of the best class"),
-        "sample_size": (graph.exact.sample_size, "training samples counted"),
+        "sample_size": (graph.exact.sample_size, "training samples counted, alike ones as fewer"),
     }
     variables: dict[str, Any] = {
         name: (pair, values, PLAIN | {"long_name": words})

@@ -115,6 +115,7 @@ def run(
     }
     warm_up(now, phases, task, known.fits(fits))
     discovery = kept["found"] if "found" in kept else _discover(now, part, fits)
+    task, part = task.counted(discovery.worth), part.counted(discovery.worth)
     hold(now, phases, part, _targets(network, discovery))
     discovery = known.discovery(discovery)
     targets = _targets(network, discovery)
@@ -154,7 +155,7 @@ def _discover(now: Start, task: Task, fits: Mapping[str, Calibration]) -> Discov
     with torch.no_grad():
         posterior = network.posterior(train)
         network.mixture.update(Statistics.of(posterior, _targets(network, discovery)))
-    weights = discovery.responsibility.reshape(-1, *network.model.dag.outcomes)
+    weights = discovery.worth * discovery.responsibility.reshape(-1, *network.model.dag.outcomes)
     acted = None if train.intervened is None else train.intervened.cpu().numpy()
     counts, rows = (weights, None) if acted is None else counts_by_target(weights, acted)
     _set_graph(network, discovery.graph, discovery.tables, counts, rows)

@@ -6,7 +6,7 @@ import copy
 import logging
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -34,6 +34,10 @@ class Task:
     progress: Progress | None
     patience: int
     keeper: Keeper
+
+    def counted(self, worth: float) -> Task:
+        """The same task, where each training sample counts as less than one in the graph."""
+        return replace(self, train=replace(self.train, worth=worth))
 
 
 @dataclass

@@ -24,7 +24,7 @@ from pima_physics.single import ENOUGH_TO_WHITEN, find_prototypes
 from pima_physics.single_evidence import against_chance, evidence_between
 from pima_physics.single_mixture import find_mixture
 from pima_physics.single_settled import Proposal, around_prototypes, pooled
-from pima_physics.views import SEARCHED, View
+from pima_physics.views import View, searched
 
 Array = NDArray[np.float64]
 
@@ -95,7 +95,7 @@ def _along_directions(
     representations: Sequence[Representation], outcomes: int, rng: np.random.Generator
 ) -> list[Finding]:
     """The clearest node of every view."""
-    part = np.sort(rng.permutation(len(representations[0].values))[:SEARCHED])
+    part = searched(len(representations[0].values), rng)
     views = [v for r in representations if (v := View.of_part(r, part)) is not None]
     straight = [v for v in views if v.representation.straight]
     found = []

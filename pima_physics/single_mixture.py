@@ -96,6 +96,7 @@ def find_mixture(
         null=chance.threshold / size,
         p_value=chance.p_value,
         stability=stability,
+        axes=x.shape[1],
         supported=bool(between.nats > chance.threshold and stability > STABLE),
     )
     return finding, between.contrast

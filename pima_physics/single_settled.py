@@ -83,13 +83,16 @@ def around_prototypes(
     chance, size = against_chance(between, stack.values.shape[1], outcomes), len(label)
     more = between.nats > chance.threshold
     # Support asks for more than a bend of one continuous feature shows.
-    asked = chance.threshold / size + BEND * (outcomes - 1)
+    bend = BEND * (outcomes - 1)
+    asked = chance.threshold / size + bend
     finding = replace(
         found,
         probability=probability,
         separation=between.apart,
         evidence=between.nats / size,
         null=asked,
+        bend=bend,
+        axes=stack.values.shape[1],
         p_value=chance.p_value,
         supported=bool(between.nats / size > asked and found.stability > STABLE),
     )

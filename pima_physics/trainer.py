@@ -263,7 +263,7 @@ def joint_counts(
     for part, batch in in_turn(data, chunk, mine=mine):
         held = None if targets is None else targets[part]
         terms = elbo(network, batch, draw=False, targets=held, anchor=anchor)
-        counts.index_add_(0, index[part], terms.responsibility.to(counts))
+        counts.index_add_(0, index[part], data.worth * terms.responsibility.to(counts))
     total([counts])
     return counts, patterns
 

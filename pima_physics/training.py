@@ -14,6 +14,7 @@ import xarray as xr
 from pima_physics.checkpoint import EPOCHS, Keeper, open_checkpoint
 from pima_physics.checkpoint_stop import Stop, deferred_signals
 from pima_physics.dataset import check_size, prepare, split
+from pima_physics.dataset_groups import read_groups
 from pima_physics.distributed import connected, wait
 from pima_physics.errors import ConfigError, DataError
 from pima_physics.model import PIMA, Network
@@ -41,6 +42,7 @@ def prepare_fit(
     validation: float = 0.1,
     test: float = 0.1,
     sample_dim: str = "sample",
+    groups: str | None = None,
     labels: Mapping[str, str] | None = None,
     interventions: str | None = None,
     intervention_values: str | None = None,
@@ -54,7 +56,8 @@ def prepare_fit(
         Where data and model do not fit; see :func:`pima_physics.dataset.prepare`.
     """
     size = check_size(dataset, sample_dim, 0)
-    parts = split(size, validation=validation, test=test, seed=seed)
+    together = read_groups(dataset, groups, sample_dim) if groups else None
+    parts = split(size, validation=validation, test=test, seed=seed, groups=together)
     if model.dag.components > size:
         raise DataError(
             "more components than samples",
@@ -76,7 +79,8 @@ def prepare_fit(
         train=parts.train,
         dtype=getattr(torch, dtype),
     )
-    return Prepared(data, parts, {name: m.info for name, m in data.modalities.items()})
+    infos = {name: m.info for name, m in data.modalities.items()}
+    return Prepared(replace(data, groups=together), parts, infos)
 
 
 def options_for(size: int, batch_size: int, learning_rate: float) -> Options:
@@ -121,6 +125,7 @@ def fit(
     validation: float = 0.1,
     test: float = 0.1,
     sample_dim: str = "sample",
+    groups: str | None = None,
     labels: Mapping[str, str] | None = None,
     interventions: str | None = None,
     intervention_values: str | None = None,
@@ -158,6 +163,8 @@ def fit(
         Processes that share the fits. The result does not depend on it.
     validation, test : float
         Shares of the samples kept apart.
+    groups : str, optional
+        Variable; samples with the same value stay in one part, and count as fewer where alike.
     labels : mapping, optional
         Node -> variable with (partly) known outcomes; NaN or -1 = unknown.
     interventions : str, optional
@@ -205,6 +212,7 @@ def fit(
         validation=validation,
         test=test,
         sample_dim=sample_dim,
+        groups=groups,
         labels=labels,
         interventions=interventions,
         intervention_values=intervention_values,
@@ -244,6 +252,7 @@ def fit(
                     "dtype": dtype,
                     "autocast": autocast,
                     "device": str(where),
+                    "groups": groups or "",
                     "wall_time_seconds": time.monotonic() - began,
                     "alarms": best.alarms,
                 },

@@ -39,6 +39,7 @@ def propose_nodes(
     validation: float = 0.1,
     test: float = 0.1,
     sample_dim: str = "sample",
+    groups: str | None = None,
     dtype: str = "float32",
     progress: Progress | None = None,
     stop: Stop | None = None,
@@ -53,7 +54,8 @@ def propose_nodes(
     modalities : mapping of Modality
         As for :class:`pima_physics.PIMA`.
     data : xarray.Dataset
-    latent_dim, seed, epochs, batch_size, learning_rate, device, validation, test, sample_dim, dtype
+    latent_dim, seed, epochs, batch_size, learning_rate, device
+    validation, test, sample_dim, groups, dtype
         As for :func:`pima_physics.fit`.
 
     Returns
@@ -75,6 +77,7 @@ def propose_nodes(
         validation=validation,
         test=test,
         sample_dim=sample_dim,
+        groups=groups,
         dtype=dtype,
     )
     where = resolve_device(device)

@@ -18,6 +18,7 @@ import torch
 import xarray as xr
 
 from pima_physics.checkpoint import Keeper
+from pima_physics.dataset_groups import redrawn
 from pima_physics.discovery import Discovery
 from pima_physics.errors import SolveError, TrainingError
 from pima_physics.inference import anchored, infer
@@ -188,7 +189,7 @@ def _member(
     seed = _seed(job, number)
     rows = None
     if number >= job.restarts:
-        rows = np.random.default_rng([job.seed, number]).integers(0, train.size, train.size)
+        rows = redrawn(train.groups, train.size, np.random.default_rng([job.seed, number]))
     used = train if rows is None else train.take(torch.as_tensor(rows))
     task = Task(used.to(job.device), validation.to(job.device), progress, job.patience, keeper)
     found = run(
@@ -214,7 +215,7 @@ def _member(
     acted = np.zeros((train.size, len(dag.nodes)), dtype=bool)
     if used.intervened is not None:
         acted = used.intervened.cpu().numpy()
-    counts, targets = counts_by_target(weight, acted)
+    counts, targets = counts_by_target(found.discovery.worth * weight, acted)
     marginal = dag.marginals(torch.as_tensor(own))
     if not acted.any():
         doubt = doubt_of([m.numpy() for m in marginal])

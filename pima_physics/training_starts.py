@@ -75,6 +75,7 @@ def fingerprint(job: Job) -> dict[str, str]:
         "labels": checksum(data.labels),
         "interventions": checksum(data.intervened),
         "split": checksum(job.prepared.parts),
+        "groups": checksum(data.groups),
         **{name.replace("_", " "): str(getattr(job.options, name)) for name in _names(Options)},
         "seed": str(job.seed),
         "epochs": str(job.epochs),

@@ -53,3 +53,8 @@ class View:
     def present(self) -> NDArray[np.bool_]:
         """Samples that have this view."""
         return self.representation.present
+
+
+def searched(size: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Samples that sets of nodes are searched in."""
+    return np.sort(rng.permutation(size)[:SEARCHED])
