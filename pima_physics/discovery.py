@@ -13,8 +13,9 @@ from pima_physics.dag import DAG
 from pima_physics.dataset import Data
 from pima_physics.dataset_groups import worth_of_counts
 from pima_physics.discovery_sets import find_nodes
-from pima_physics.evidence import Finding, finding_of, from_labels
+from pima_physics.evidence import Finding, finding_of
 from pima_physics.factorial import product_of
+from pima_physics.labelled import find_labelled
 from pima_physics.nodesets import Node
 from pima_physics.representations import Representation
 from pima_physics.search import Found
@@ -103,11 +104,8 @@ def discover(
     known = {
         node: values.cpu().numpy() for node, values in (labels or {}).items() if (values >= 0).any()
     }
-    findings: dict[int, Finding] = {
-        i: from_labels(representations, known[node], dag.outcomes[i])
-        for i, node in enumerate(dag.nodes)
-        if node in known
-    }
+    labelled = {i: known[node] for i, node in enumerate(dag.nodes) if node in known}
+    findings = find_labelled(representations, labelled, dag.outcomes, rng=rng)
     free = [i for i, node in enumerate(dag.nodes) if node not in known]
     wanted = [dag.outcomes[i] for i in free]
     sets: list[Found] = []
@@ -184,11 +182,9 @@ def _with_graph(
     responsibility = product_of([f.probability for f in findings])
     worth = worth_of_counts([f.probability for f in findings], groups)
     weights = worth * responsibility.reshape(-1, *dag.outcomes)
-    if intervened is None:
-        counts, rows = weights.sum(0), None
-    else:
-        counts, rows = counts_by_target(weights, intervened.cpu().numpy())
-    doubt = doubt_of([f.probability for f in findings])
+    acted = None if intervened is None else intervened.cpu().numpy()
+    counts, rows = (weights.sum(0), None) if acted is None else counts_by_target(weights, acted)
+    doubt = doubt_of([f.probability for f in findings], acted)
     posterior, net = best_network(counts, knowledge=dag.knowledge, intervened=rows, doubt=doubt)
     listed = tuple((_names(found), found.score, found.left) for found in sets)
     return Discovery(findings, responsibility, posterior, tuple(net.tables), listed, worth)

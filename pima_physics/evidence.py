@@ -168,17 +168,22 @@ def finding_of(
     size = len(representations[0].values)
     if node is None:
         return nothing_found(size, outcomes)
-    assert node.view is not None
     finding = examine(node, conditional, rng, confirmed=confirmed)
+    return replace(finding, probability=outcomes_of(node, representations))
+
+
+def outcomes_of(node: Node, representations: Sequence[Representation]) -> Array:
+    """Outcome probabilities of all samples, predicted where the node's view is absent."""
+    assert node.view is not None
     name = node.view.representation.name
     whole = next(r for r in representations if r.name == name)
-    probability = np.full((size, outcomes), 1.0 / outcomes)
+    probability = np.full((len(whole.values), node.outcomes), 1.0 / node.outcomes)
     white = node.view.whitening.apply(whole.values[whole.present])
     probability[whole.present] = node.assign(white)
     probability[~whole.present] = predicted(
-        representations, whole.present, probability.argmax(1), outcomes
+        representations, whole.present, probability.argmax(1), node.outcomes
     )
-    return replace(finding, probability=probability)
+    return probability
 
 
 def above_chance(node: Node, conditional: float) -> bool:
@@ -261,18 +266,6 @@ def nothing_found(samples: int, outcomes: int) -> Finding:
     """A node for which no groups were seen."""
     probability = np.full((samples, outcomes), 1.0 / outcomes)
     return Finding("none", probability, 0.0, 0.0, 0.0, 1.0, 0.0, False)
-
-
-def from_labels(
-    representations: Sequence[Representation], labels: NDArray[np.int64], outcomes: int
-) -> Finding:
-    """Outcomes as given where known, predicted elsewhere."""
-    known = labels >= 0
-    probability = np.full((len(labels), outcomes), 1e-6)
-    probability[known, labels[known]] = 1.0
-    probability[~known] = predicted(representations, known, labels, outcomes)
-    probability /= probability.sum(1, keepdims=True)
-    return Finding("labels", probability, np.inf, np.inf, 0.0, 0.0, 1.0, True, np.inf)
 
 
 def predicted(

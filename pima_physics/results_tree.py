@@ -87,7 +87,7 @@ def learn_graph(
     if intervened is not None:
         counts, rows = counts_by_target(weights, intervened)
     each = marginals(responsibility, dag.outcomes)
-    doubt = doubt_of([each[:, j, :c] for j, c in enumerate(dag.outcomes)])
+    doubt = doubt_of([each[:, j, :c] for j, c in enumerate(dag.outcomes)], intervened)
     exact = posterior_of_labels(counts, knowledge=dag.knowledge, intervened=rows, doubt=doubt)
     strength = network.prior.edge_strength().detach().double().cpu().numpy()
     adjacency = (strength > PRESENT).astype(int)

@@ -224,7 +224,7 @@ def _rescored(network: Network, data: Data, targets: torch.Tensor) -> None:
         table,
         knowledge=network.model.dag.knowledge,
         intervened=rows,
-        doubt=_doubt(network, targets),
+        doubt=_doubt(network, data, targets),
     )
     _set_graph(network, best.dag, net.tables, table, rows)
 
@@ -233,11 +233,13 @@ def _update(
     network: Network, data: Data, targets: torch.Tensor, *, temperature: float, steps: int
 ) -> None:
     """Update tables and edges from counts without the label errors that explain an edge away."""
-    dag, doubt = network.model.dag, _doubt(network, targets)
+    dag, doubt = network.model.dag, _doubt(network, data, targets)
 
-    def correct(counts: torch.Tensor) -> torch.Tensor:
-        table = counts.cpu().double().numpy().reshape(dag.outcomes)
-        found = without_label_errors(table, doubt, knowledge=dag.knowledge)
+    def correct(counts: torch.Tensor, patterns: torch.Tensor | None) -> torch.Tensor:
+        table = counts.cpu().double().numpy().reshape(-1, *dag.outcomes)
+        rows = None if patterns is None else patterns.cpu().numpy()
+        table = table[0] if rows is None else table
+        found = without_label_errors(table, doubt, knowledge=dag.knowledge, intervened=rows)
         return torch.as_tensor(found.reshape(counts.shape)).to(counts)
 
     update_graph(
@@ -251,10 +253,11 @@ def _update(
     )
 
 
-def _doubt(network: Network, targets: torch.Tensor) -> list[float]:
+def _doubt(network: Network, data: Data, targets: torch.Tensor) -> Array:
     """Error rate of the discovered outcomes, as their probabilities say."""
     each = network.model.dag.marginals(targets)
-    return doubt_of([p.double().cpu().numpy() for p in each])
+    acted = None if data.intervened is None else data.intervened.cpu().numpy()
+    return doubt_of([p.double().cpu().numpy() for p in each], acted)
 
 
 def _set_graph(

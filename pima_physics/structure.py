@@ -20,7 +20,7 @@ from pima_physics.bayesnet import BayesNet
 from pima_physics.cpdags import cpdag, relative, same_class
 from pima_physics.errors import InputError
 from pima_physics.knowledge import SOFT, Knowledge
-from pima_physics.structure_errors import FEWEST, LARGEST, label_errors
+from pima_physics.structure_errors import FEWEST, LARGEST, label_errors, undone
 from pima_physics.structure_labels import deconvolve, reliability
 from pima_physics.structure_record import GraphPosterior, aggregate
 from pima_physics.structure_scores import (
@@ -143,52 +143,68 @@ def posterior_of_labels(
     *,
     knowledge: Knowledge | None = None,
     intervened: np.ndarray | None = None,
-    doubt: Sequence[float] | None = None,
+    doubt: np.ndarray | Sequence[float] | None = None,
 ) -> GraphPosterior:
     """Posterior over graphs of nodes that were discovered, so that labels may be wrong.
 
-    Without interventions, label errors that explain an edge away are undone before scoring
-    (`label_errors`); ``method`` then says how large they are. The same counts give the same
-    answer: graphs of many nodes are drawn from a fixed seed.
+    Label errors that explain an edge away are undone before scoring (`label_errors`); ``method``
+    then says how large they are. The same counts give the same answer: graphs of many nodes are
+    drawn from a fixed seed.
 
     Parameters
     ----------
     counts, knowledge, intervened
         As for `graph_posterior`.
-    doubt : sequence of float, optional
+    doubt : array (L,) or (R, L), optional
         Error rate of every node's labels, as their probabilities say; none without.
     """
 
-    def scored(confusion: list[np.ndarray] | None = None) -> GraphPosterior:
-        return graph_posterior(
-            counts,
-            knowledge=knowledge,
-            intervened=intervened,
-            confusion=confusion,
-            generator=np.random.default_rng(0),
-        )
+    def scored(tables: np.ndarray) -> GraphPosterior:
+        rng = np.random.default_rng(0)
+        return graph_posterior(tables, knowledge=knowledge, intervened=intervened, generator=rng)
 
-    found = scored()
-    tables, acted = as_experiments(counts, intervened)
-    errors = None
-    if doubt is not None and len(tables) == 1 and not acted.any():
-        errors = label_errors(tables[0], found.dag, doubt)
+    found = scored(counts)
+    if doubt is None:
+        return found
+    errors = _errors(counts, found.dag, doubt, knowledge, intervened)
     if errors is None:
         return found
-    largest = max(float(1.0 - np.diag(m).min()) for m in errors)
-    again = scored(errors)
+    tables = as_experiments(counts, intervened)[0]
+    largest = max(float(1.0 - np.diag(m).min()) for each in errors for m in each)
+    again = scored(undone(tables, errors).reshape(counts.shape))
     return replace(again, method=f"{again.method}, {largest:.1%} label errors undone")
 
 
 def without_label_errors(
-    counts: np.ndarray, doubt: Sequence[float], *, knowledge: Knowledge | None = None
+    counts: np.ndarray,
+    doubt: np.ndarray | Sequence[float],
+    *,
+    knowledge: Knowledge | None = None,
+    intervened: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Joint counts (C_1, ..., C_L) as `posterior_of_labels` scores them, with the same total."""
-    if not FEWEST <= counts.ndim <= LARGEST:
+    """Joint counts as `posterior_of_labels` scores them, with the same total."""
+    if not FEWEST <= counts.ndim - (intervened is not None) <= LARGEST:
         return counts
-    best = graph_posterior(counts, knowledge=knowledge).dag
-    errors = label_errors(counts, best, doubt)
-    return counts if errors is None else deconvolve(counts, errors)
+    best = graph_posterior(counts, knowledge=knowledge, intervened=intervened).dag
+    errors = _errors(counts, best, doubt, knowledge, intervened)
+    if errors is None:
+        return counts
+    tables = as_experiments(counts, intervened)[0]
+    each = [deconvolve(table, e) for table, e in zip(tables, errors, strict=True)]
+    return np.stack(each).reshape(counts.shape)
+
+
+def _errors(
+    counts: np.ndarray,
+    dag: np.ndarray,
+    doubt: np.ndarray | Sequence[float],
+    knowledge: Knowledge | None,
+    intervened: np.ndarray | None,
+) -> list[list[np.ndarray]] | None:
+    """Label errors that explain an edge away; not sought where tables of nodes are changed."""
+    tables, acted = as_experiments(counts, intervened)
+    soft = acted.any() and kind_of(None, knowledge) == SOFT
+    return None if soft else label_errors(tables, dag, doubt, acted)
 
 
 def best_network(
@@ -196,7 +212,7 @@ def best_network(
     *,
     knowledge: Knowledge | None = None,
     intervened: np.ndarray | None = None,
-    doubt: Sequence[float] | None = None,
+    doubt: np.ndarray | Sequence[float] | None = None,
 ) -> tuple[GraphPosterior, BayesNet]:
     """Posterior over graphs of discovered nodes, and tables for the best of them."""
     posterior = posterior_of_labels(counts, knowledge=knowledge, intervened=intervened, doubt=doubt)

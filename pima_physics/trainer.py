@@ -276,14 +276,14 @@ def update_graph(
     steps: int,
     targets: Tensor | None = None,
     anchor: float | None = None,
-    correct: Callable[[Tensor], Tensor] = lambda counts: counts,
+    correct: Callable[[Tensor, Tensor | None], Tensor] = lambda counts, patterns: counts,
 ) -> None:
     """Block update of tables and edges from the joint counts of the whole set.
 
     With targets the discovered outcomes count as evidence (or, without an anchor, as given).
     """
     counts, patterns = joint_counts(network, data, targets=targets, anchor=anchor)
-    counts = correct(counts) if patterns is None else counts
+    counts = correct(counts, patterns)
     network.prior.temperature.fill_(temperature)
     with torch.enable_grad():
         fit_dag_prior(network.prior, counts, intervened=patterns, steps=steps)

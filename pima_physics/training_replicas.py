@@ -212,14 +212,13 @@ def _member(
     own = infer(found.network, train.to(job.device)).responsibility
     seen = own if rows is None else own[rows]
     weight = anchored(seen, found.discovery.responsibility).reshape(-1, *dag.outcomes)
-    acted = np.zeros((train.size, len(dag.nodes)), dtype=bool)
+    acted = np.zeros((len(weight), len(dag.nodes)), dtype=bool)
     if used.intervened is not None:
         acted = used.intervened.cpu().numpy()
     counts, targets = counts_by_target(found.discovery.worth * weight, acted)
     marginal = dag.marginals(torch.as_tensor(own))
-    if not acted.any():
-        doubt = doubt_of([m.numpy() for m in marginal])
-        counts = without_label_errors(counts[0], doubt, knowledge=dag.knowledge)[None]
+    doubt = doubt_of([m.numpy() for m in dag.marginals(torch.as_tensor(seen))], acted)
+    counts = without_label_errors(counts, doubt, knowledge=dag.knowledge, intervened=targets)
     replica = Replica(
         START if rows is None else BOOTSTRAP,
         seed,

@@ -10,7 +10,8 @@ import pytest
 import pima_physics as pima
 from pima_physics.discovery import discover
 from pima_physics.discovery_sets import find_nodes
-from pima_physics.evidence import BEND, above_chance, from_labels, predicted
+from pima_physics.evidence import BEND, above_chance, predicted
+from pima_physics.labelled import find_labelled
 from pima_physics.modes import histograms, multimodality, multimodality_of_all
 from pima_physics.nodesets import agreement, along, conditional_nats, given, judge
 from pima_physics.pursuit import blind_axes, pursue, starting_directions, whiten
@@ -174,10 +175,43 @@ def test_labels_are_kept_and_predict_the_rest() -> None:
     truth = fork(rng)
     view = representation(features(truth, rng))
     partly = np.where(rng.random(SAMPLES) < 0.2, truth[:, 0], -1)
-    found = from_labels([view], partly, 2)
+    found = find_labelled([view], {0: partly}, (2,), rng=rng)[0]
+    assert (found.probability.argmax(1) == truth[:, 0])[partly >= 0].all()
     assert (found.probability.argmax(1) == truth[:, 0]).mean() > 0.97
     everyone = np.zeros(SAMPLES, dtype=bool)
     assert np.ptp(predicted([], everyone, truth[:, 0], 2)) == 0.0  # no view: says nothing
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_few_labels_name_groups_that_all_samples_show(seed: int) -> None:
+    """One label in twenty: groups are right where a discriminant learned from these is not."""
+    rng = np.random.default_rng(seed)
+    truth = fork(rng)
+    noise = rng.normal(size=(SAMPLES, 4))  # axes in which a discriminant can be wrong
+    view = representation(np.concatenate([features(truth, rng), noise], axis=1))
+    partly = np.where(rng.random((SAMPLES, 3)) < 0.05, 1 - truth, -1)  # named the other way
+    known = dict(enumerate(partly.T))
+    found = find_labelled([view], known, (2, 2, 2), rng=rng)
+    wrong, before = np.zeros(3), np.zeros(3)
+    for j, labels in known.items():
+        wrong[j] = (found[j].probability.argmax(1) != 1 - truth[:, j]).mean()
+        guess = predicted([view], labels >= 0, labels, 2).argmax(1)
+        before[j] = (guess != 1 - truth[labels < 0, j]).mean()
+    assert wrong.sum() < 0.5 * before.sum()
+    assert wrong.max() < 0.02
+
+
+def test_labels_that_cut_across_groups_are_kept() -> None:
+    """Half of one group and half of the other: the groups of all samples are not meant."""
+    rng = np.random.default_rng(0)
+    side = rng.normal(size=SAMPLES)
+    group = rng.integers(0, 2, SAMPLES)
+    values = np.stack([6.0 * group + rng.normal(size=SAMPLES), side, 3.0 * side], axis=1)
+    labels = (side + 0.1 * rng.normal(size=SAMPLES) > 0.0).astype(int)
+    partly = np.where(rng.random(SAMPLES) < 0.1, labels, -1)
+    found = find_labelled([representation(values)], {0: partly}, (2,), rng=rng)[0]
+    assert (found.probability.argmax(1) == labels).mean() > 0.9
+    assert np.isinf(found.evidence) and found.representation == "labels"
 
 
 @pytest.mark.parametrize(
