@@ -23,6 +23,8 @@ Array = NDArray[Any]
 
 # Shares and sizes from which a warning is given.
 AT_BOUND, DEAD, IGNORED, DISCREPANCY, CHANGED = 0.05, 0.02, 0.05, 0.05, 0.9
+# Explained variance of training samples from which a modality is not ignored.
+LEARNED = 0.3
 FEWEST_OWNED = 2
 # Nats per value by which test samples fall behind: errors three times the noise that was learned
 # add (3^2 - 1) / 2 = 4, errors of 1.4 times 0.5.
@@ -146,11 +148,20 @@ def _at_bounds(network: Network, name: str, estimate: Estimates) -> Iterator[str
 
 def _ignored(network: Network, metrics: xr.Dataset) -> Iterator[str]:
     for name in network.names:
-        key = safe(f"r2_test_{name}")
-        if key in metrics and float(metrics[key]) < IGNORED:
+        train, test = (
+            float(metrics.get(safe(f"r2_{p}_{name}"), np.nan)) for p in ("train", "test")
+        )
+        if test >= IGNORED or np.isnan(test):
+            continue
+        if train > LEARNED:
             yield (
-                f"the model hardly explains '{name}' (R2 {float(metrics[key]):.2f} on test "
-                "samples): this modality is ignored"
+                f"the model explains '{name}' of training samples (R2 {train:.2f}) and not of test "
+                f"samples (R2 {test:.2f}): what it learned does not carry over to these"
+            )
+        else:
+            yield (
+                f"the model hardly explains '{name}' (R2 {test:.2f} on test samples): this "
+                "modality is ignored"
             )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,7 +18,7 @@ from pima_physics.dataset import Data, Split, prepare, split
 from pima_physics.discovery import Discovery, Finding
 from pima_physics.factorial import product_of
 from pima_physics.results import FitResult, assemble, load
-from pima_physics.results_checks import _narrow
+from pima_physics.results_checks import _ignored, _narrow
 from pima_physics.results_parameters import share_at_bound, weighted_mean
 from pima_physics.structure import fit_tables, graph_posterior
 
@@ -55,7 +54,7 @@ def discovery_of(dag: pima.DAG, samples: int, *, supported: bool = True) -> Disc
         if not supported:
             probability = np.full_like(probability, 1.0 / size)
         given = plain | {"probability": probability}
-        findings.append(Finding(**{f.name: given[f.name] for f in fields(Finding)}))
+        findings.append(Finding(**given))
     responsibility = product_of([f.probability for f in findings])
     counts = responsibility.sum(0).reshape(dag.outcomes)
     posterior = graph_posterior(counts, knowledge=dag.knowledge, generator=rng)
@@ -386,3 +385,22 @@ def test_intervals_that_hold_too_few_new_values_are_told(
     network: Any = SimpleNamespace(names=("x",))
     metrics = xr.Dataset({"samples_test": float(samples), "coverage_90_x": inside})
     assert len(list(_narrow(network, metrics))) == told
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "words"),
+    [
+        (0.99, -4.7, "R2 0.99) and not of test samples (R2 -4.70"),
+        (0.02, 0.01, "hardly explains 'image' (R2 0.01"),
+        (0.9, 0.8, ""),
+        (0.9, np.nan, ""),
+    ],
+)
+def test_what_does_not_carry_over_is_not_called_ignored(
+    train: float, test: float, words: str
+) -> None:
+    network: Any = SimpleNamespace(names=("image",))
+    metrics = xr.Dataset({"r2_train_image": train, "r2_test_image": test})
+    found = list(_ignored(network, metrics))
+    assert len(found) == bool(words)
+    assert all(words in text for text in found)
