@@ -17,7 +17,7 @@ from pima_physics.cli import app
 from pima_physics.dataset import Data
 from pima_physics.datasets import continuous_control
 from pima_physics.nodesets import given
-from pima_physics.proposal import Tried, _joined, propose
+from pima_physics.proposal import Tried, _joined, _try, propose
 from pima_physics.representations import Representation
 from pima_physics.results import load
 from pima_physics.training import prepare_fit
@@ -151,7 +151,7 @@ def test_a_node_more_is_to_show_as_much_as_one_node_must(monkeypatch: pytest.Mon
     asked: list[tuple[int, ...]] = []
     label = np.random.default_rng(0).integers(0, 2, (4, 500))
 
-    def tried(views, outcomes: tuple[int, ...], seed: int):
+    def tried(views, outcomes: tuple[int, ...], seed: int, groups: None):
         asked.append(outcomes)
         nodes = tuple(given(np.eye(2)[label[i]]) for i in range(len(outcomes)))
         return Tried(outcomes, evidence[len(outcomes)], len(outcomes), 0.03), nodes
@@ -159,3 +159,14 @@ def test_a_node_more_is_to_show_as_much_as_one_node_must(monkeypatch: pytest.Mon
     monkeypatch.setattr(proposal, "_try", tried)
     assert propose([]).outcomes == (2, 2, 2)
     assert asked[-1] == (2, 2, 2, 2)
+
+
+def test_groups_of_few_runs_are_not_proposed() -> None:
+    """A feature of the run counts as seen in so many runs, one that changes inside as before."""
+    runs = np.repeat(np.arange(20), 50)
+    rng = np.random.default_rng(0)
+    of_run, inside = rng.integers(0, 2, 20)[runs], rng.integers(0, 2, 1000)
+    for label, holds in ((of_run, False), (inside, True)):
+        views = latent(grouped(label))
+        assert _try(views, (2,), 0, None)[0].holds
+        assert _try(views, (2,), 0, runs)[0].holds == holds
