@@ -2,9 +2,9 @@
 
 A discriminant learned from few labels is right for few. Labels say, though, which of the groups
 that all samples show, labelled or not, are meant: they are sought as in discovery without labels,
-blind to the other nodes, also from where the discriminant points. They are taken where they miss
-no more of the known labels than the discriminant misses of those that it was not taught (three
-times fewer wrong outcomes where one label in twenty was known).
+blind to the other nodes, also from where the discriminant points. They are taken where they
+show more than chance does and miss no more of the known labels than the discriminant misses of
+those that it was not taught (three times fewer wrong outcomes where one label in twenty was known).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from pima_physics.evidence import Finding, outcomes_of, predicted
+from pima_physics.evidence import Finding, above_chance, outcomes_of, predicted
 from pima_physics.nodesets import (
     Node,
     agreement,
@@ -26,6 +26,7 @@ from pima_physics.nodesets import (
 )
 from pima_physics.pursuit import blind_axes, pursue, starting_directions
 from pima_physics.representations import Representation
+from pima_physics.single import ENOUGH_TO_WHITEN
 from pima_physics.views import View, searched
 
 Array = NDArray[np.float64]
@@ -53,17 +54,20 @@ def find_labelled(
     outcomes : sequence of int
         Of every node.
     rng : Generator
-        Not used where every outcome is known.
+        Not used where every outcome is known, or with too few samples to see groups in.
     """
     first = {i: _taught(representations, labels, outcomes[i]) for i, labels in known.items()}
-    if all((labels >= 0).all() for labels in known.values()):
+    size = len(representations[0].values)
+    if size < ENOUGH_TO_WHITEN or all((labels >= 0).all() for labels in known.values()):
         return {i: _finding(first[i], labels) for i, labels in known.items()}
     nodes = _shown(representations, [first[i] for i in known], list(known.values()), rng)
     found = {}
     for (i, labels), node in zip(known.items(), nodes, strict=True):
-        seen = None if node.view is None else _named(outcomes_of(node, representations), labels)
-        better = seen is not None and _agrees(seen, labels, representations, rng)
-        found[i] = _finding(seen if seen is not None and better else first[i], labels)
+        probability = first[i]
+        if node.view is not None and above_chance(node, np.inf):
+            seen = _named(outcomes_of(node, representations), labels)
+            probability = seen if _agrees(seen, labels, representations, rng) else probability
+        found[i] = _finding(probability, labels)
     return found
 
 
@@ -96,8 +100,9 @@ def _shown(
     views = [v for r in representations if (v := View.of_part(r, part)) is not None]
     straight = [v for v in views if v.representation.straight and not v.representation.derived]
     nodes = [given(p[part]) for p in first]
+    open_ones = [(j, labels) for j, labels in enumerate(known) if (labels < 0).any()]
     for _ in range(TURNS):
-        for j, labels in enumerate(known):
+        for j, labels in open_ones:
             nodes[j] = _meant(nodes, j, straight, labels[part], rng)
     nodes = refine([nodes], sweeps=SWEEPS)[0]
     best = [seen_in(views, nodes, j) for j in range(len(nodes))]

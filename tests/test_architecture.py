@@ -64,7 +64,7 @@ LEVELS: dict[str, float] = {
     "views": 6.32,
     "nodesets": 6.35,
     "evidence": 6.4,
-    "labelled": 6.42,
+    "labelled": 6.46,
     "search": 6.42,
     "prototypes": 6.3,
     "sharing": 6.42,
