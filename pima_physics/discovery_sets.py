@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pima_physics.evidence import above_chance, beyond_bend, clear, confirmed_by
-from pima_physics.nodesets import Node, given, judge, refine, seen_in
+from pima_physics.nodesets import Node, given, in_best_views, judge, refine
 from pima_physics.representations import Representation
 from pima_physics.search import Found, find_sets, polished
 from pima_physics.views import View, searched
@@ -78,7 +78,7 @@ def _clearest(found: Found, views: Sequence[View]) -> Found:
     straight = [v for v in views if v.representation.straight]
     nodes, score = list(found.nodes), judge(found.nodes).score
     for _ in range(SETTLINGS):
-        settled = refine([_in_best_views(nodes, straight)], sweeps=4)[0]
+        settled = refine([in_best_views(nodes, straight)], sweeps=4)[0]
         better = judge(settled).score
         if better <= score:
             break
@@ -86,7 +86,7 @@ def _clearest(found: Found, views: Sequence[View]) -> Found:
     confirmed = [
         confirmed_by(straight, nodes, j) for j, n in enumerate(nodes) if n.view is not None
     ]
-    nodes = _in_best_views(nodes, views)
+    nodes = in_best_views(nodes, views)
     return Found(tuple(nodes), judge(nodes), found.left, tuple(confirmed))
 
 
@@ -96,12 +96,6 @@ def _rank(found: Found) -> tuple[int, float]:
     free = len(found.judgement.evidence)
     share = np.prod([beyond_bend(n) / max(n.nats, 1e-9) for n in bent]) ** (1.0 / max(free, 1))
     return len(_shown(found)), found.score - (1.0 - float(share)) * found.judgement.score
-
-
-def _in_best_views(nodes: Sequence[Node], views: Sequence[View]) -> list[Node]:
-    best = [seen_in(views, nodes, j) for j in range(len(nodes))]
-    pairs = zip(nodes, best, strict=True)
-    return [b if b is not None and b.nats > n.nats else n for n, b in pairs]
 
 
 def _joined(found: Found, fixed: Sequence[Node], shown: Sequence[Node]) -> Found:

@@ -21,8 +21,8 @@ from pima_physics.nodesets import (
     along,
     columns_of,
     given,
+    in_best_views,
     refine,
-    seen_in,
 )
 from pima_physics.pursuit import blind_axes, pursue, starting_directions
 from pima_physics.representations import Representation
@@ -104,10 +104,7 @@ def _shown(
     for _ in range(TURNS):
         for j, labels in open_ones:
             nodes[j] = _meant(nodes, j, straight, labels[part], rng)
-    nodes = refine([nodes], sweeps=SWEEPS)[0]
-    best = [seen_in(views, nodes, j) for j in range(len(nodes))]
-    pairs = zip(nodes, best, strict=True)
-    return [b if b is not None and b.nats > n.nats else n for n, b in pairs]
+    return in_best_views(refine([nodes], sweeps=SWEEPS)[0], views)
 
 
 def _meant(

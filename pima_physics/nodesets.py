@@ -218,6 +218,13 @@ def seen_in(views: Sequence[View], nodes: Sequence[Node], j: int) -> Node | None
     return best
 
 
+def in_best_views(nodes: Sequence[Node], views: Sequence[View]) -> list[Node]:
+    """A set with every node in the view that shows it best."""
+    best = [seen_in(views, nodes, j) for j in range(len(nodes))]
+    pairs = zip(nodes, best, strict=True)
+    return [b if b is not None and b.nats > n.nats else n for n, b in pairs]
+
+
 def judge(nodes: Sequence[Node]) -> Judgement:
     """Score of a set; outcomes that were given are taken for granted."""
     free = [j for j, n in enumerate(nodes) if n.view is not None]

@@ -12,6 +12,7 @@ from pima_physics.dag import DAG
 from pima_physics.dataset import Data
 from pima_physics.dataset_groups import intraclass_correlation, read_groups
 from pima_physics.errors import InputError
+from pima_physics.results_tree import marginals
 
 # Of one value, samples at least in the mean, and how alike their outcomes are from which it counts.
 FEWEST_EACH, ALIKE = 3, 0.8
@@ -52,9 +53,8 @@ def _follows_runs(
     """Features that hardly change among samples with the same value of an unused variable."""
     if data.size != dataset.sizes.get(data.sample_dim):
         return
-    joint = responsibility.reshape(-1, *dag.outcomes)
-    axes = range(1, joint.ndim)
-    each = [joint.sum(tuple(a for a in axes if a != node)) for node in axes]
+    padded = marginals(responsibility, dag.outcomes)
+    each = [padded[:, node, :count] for node, count in enumerate(dag.outcomes)]
     for name, groups in _runs(dataset, data):
         values = len(np.unique(groups))
         same = [

@@ -210,14 +210,14 @@ def _member(
     bound = evaluate(found.network, task.validation)["elbo"] if enough else float("nan")
     dag = job.model.dag
     own = infer(found.network, train.to(job.device)).responsibility
-    seen = own if rows is None else own[rows]
-    weight = anchored(seen, found.discovery.responsibility).reshape(-1, *dag.outcomes)
+    drawn = slice(None) if rows is None else rows
+    weight = anchored(own[drawn], found.discovery.responsibility).reshape(-1, *dag.outcomes)
     acted = np.zeros((len(weight), len(dag.nodes)), dtype=bool)
     if used.intervened is not None:
         acted = used.intervened.cpu().numpy()
     counts, targets = counts_by_target(found.discovery.worth * weight, acted)
     marginal = dag.marginals(torch.as_tensor(own))
-    doubt = doubt_of([m.numpy() for m in dag.marginals(torch.as_tensor(seen))], acted)
+    doubt = doubt_of([m.numpy()[drawn] for m in marginal], acted)
     counts = without_label_errors(counts, doubt, knowledge=dag.knowledge, intervened=targets)
     replica = Replica(
         START if rows is None else BOOTSTRAP,
