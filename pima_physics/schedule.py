@@ -15,12 +15,11 @@ from pima_physics.dataset import Data
 from pima_physics.discovery import Discovery, discover
 from pima_physics.distributed import from_first
 from pima_physics.elbo import ANCHOR
-from pima_physics.inference import infer
 from pima_physics.mixture import Statistics
 from pima_physics.model import PIMA, Network
 from pima_physics.representations import representations
-from pima_physics.schedule_epoch import Free, Start, Task, run_epoch
-from pima_physics.stream import known_part, told
+from pima_physics.schedule_epoch import Free, Start, Task, agreement, run_epoch
+from pima_physics.stream import known_part
 from pima_physics.structure import (
     best_network,
     changed_tables,
@@ -285,15 +284,3 @@ def _check(now: Start, free: Free, progress: float, task: Task, targets: torch.T
     if task.validation.size < ENOUGH_TO_VALIDATE or score > free.best:
         free.best, free.best_state, free.waited = score, snapshot(network), 0
     free.over = free.waited >= task.patience
-
-
-def agreement(network: Network, data: Data, targets: torch.Tensor) -> list[float]:
-    """Share of samples whose likeliest outcome is the targeted one, per node."""
-    dag, sure = network.model.dag, told(targets)
-    if not bool(sure.all()):
-        data, targets = data.take(sure.nonzero()[:, 0]), targets[sure]
-    found = torch.as_tensor(infer(network, data).responsibility).to(targets)
-    return [
-        float((a.argmax(1) == b.argmax(1)).float().mean())
-        for a, b in zip(dag.marginals(found), dag.marginals(targets), strict=True)
-    ]

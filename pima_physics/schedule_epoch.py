@@ -15,6 +15,9 @@ from pima_physics.calibrate import Calibration
 from pima_physics.checkpoint import Keeper
 from pima_physics.dataset import Data
 from pima_physics.errors import SolveError, TrainingError
+from pima_physics.inference import infer
+from pima_physics.model import Network
+from pima_physics.stream import told
 from pima_physics.trainer import evaluate, train_epoch
 from pima_physics.trainer_failures import DivergedError
 from pima_physics.trainer_loop import EpochRecord, Loop, Progress, capture, restore
@@ -154,3 +157,21 @@ def _go_back(loop: Loop, error: DivergedError, rate: float) -> None:
     restore(loop, loop.good)
     loop.halved = halved
     log.warning("%s. It is taken again with half the learning rate.", error)
+
+
+def agreement(network: Network, data: Data, targets: torch.Tensor) -> list[float]:
+    """Share of samples whose likeliest outcome is the targeted one, per node.
+
+    Only samples of which the targets say something of the node count; without any it is 1.
+    """
+    dag, sure = network.model.dag, told(targets)
+    if not bool(sure.any()):
+        return [1.0] * len(dag.nodes)
+    if not bool(sure.all()):
+        data, targets = data.take(sure.nonzero()[:, 0]), targets[sure]
+    found = torch.as_tensor(infer(network, data).responsibility).to(targets)
+    agreed = []
+    for a, b in zip(dag.marginals(found), dag.marginals(targets), strict=True):
+        same = (a.argmax(1) == b.argmax(1))[told(b)]
+        agreed.append(float(same.float().mean()) if len(same) else 1.0)
+    return agreed

@@ -28,8 +28,8 @@ Labels = NDArray[np.int64]
 FITTED = 3000
 TYPES = ("tied", "diag", "full")
 FEW_STEPS, MANY_STEPS = 25, 300
-# Views that fewer samples have are left out: their gaps would be groups.
-COMPLETE = 0.9
+# Views that fewer samples have are left out; where all are, most samples should have those taken.
+COMPLETE, MOST = 0.9, 0.5
 # A law that fits a sample badly may put its parameters anywhere.
 REACH = 6.0
 # Robust deviations are scaled to be those of a Gaussian.
@@ -142,20 +142,11 @@ def stack_of(representations: Sequence[Representation]) -> Stack | None:
     Stack or None
         None where no such view is complete enough.
     """
-    usable = {r.name: r for r in representations if r.present.mean() > COMPLETE}
-    # The parameters of a law say what its components say, with less noise on fewer axes.
-    chosen = [
-        r
-        for r in usable.values()
-        if r.values.shape[1]
-        and (
-            r.kind == "parameters"
-            or (
-                r.name.startswith("components of")
-                and r.name.replace("components", "fits") not in usable
-            )
-        )
-    ]
+    chosen = _side_by_side(representations, COMPLETE)
+    if not chosen:
+        chosen = _side_by_side(representations, MOST)
+        while chosen and np.logical_and.reduce([r.present for r in chosen]).mean() <= MOST:
+            chosen.remove(min(chosen, key=lambda r: r.present.mean()))
     if not chosen:
         return None
     present = np.logical_and.reduce([r.present for r in chosen])
@@ -168,6 +159,24 @@ def stack_of(representations: Sequence[Representation]) -> Stack | None:
     standard = np.where(present[:, None], standard, 0.0).clip(-REACH, REACH)
     moves = standard[present].std(0) > 0.0
     return Stack(tuple(r.name for r in chosen), standard[:, moves], present)
+
+
+def _side_by_side(representations: Sequence[Representation], least: float) -> list[Representation]:
+    """Views to stack, of those that a larger share of the samples has than ``least``."""
+    usable = {r.name: r for r in representations if r.present.mean() > least}
+    # The parameters of a law say what its components say, with less noise on fewer axes.
+    return [
+        r
+        for r in usable.values()
+        if r.values.shape[1]
+        and (
+            r.kind == "parameters"
+            or (
+                r.name.startswith("components of")
+                and r.name.replace("components", "fits") not in usable
+            )
+        )
+    ]
 
 
 def fit_stack(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -62,6 +64,31 @@ def test_parameters_of_a_law_stand_in_for_the_components_of_its_modality() -> No
     assert stack is not None
     assert stack.names == ("components of m1", "fits of m0")
     assert (stack.present == fitted).all() and stack.values.shape == (50, 3)
+
+
+def with_gaps(*present: np.ndarray) -> list[Representation]:
+    """Components of modalities that some samples lack."""
+    rng = np.random.default_rng(4)
+    whole = views(*(rng.normal(size=(len(p), 2)) for p in present))
+    return [
+        replace(v, present=p, values=np.where(p[:, None], v.values, 0.0))
+        for v, p in zip(whole, present, strict=True)
+    ]
+
+
+def test_where_every_view_has_gaps_the_samples_that_have_all_are_stacked() -> None:
+    number = np.arange(100)
+    first, second = number >= 20, number < 85
+    stack = stack_of(with_gaps(first, second))
+    assert stack is not None and stack.names == ("components of m0", "components of m1")
+    np.testing.assert_array_equal(stack.present, first & second)
+    # Of these two only one: too few samples have both.
+    stack = stack_of(with_gaps(number >= 30, number < 75))
+    assert stack is not None and stack.names == ("components of m1",)
+    # A view that nearly all samples have is enough; nothing is, where each is rare.
+    stack = stack_of(with_gaps(number >= 5, second))
+    assert stack is not None and stack.names == ("components of m0",)
+    assert stack_of(with_gaps(number < 40, number >= 60)) is None
 
 
 @pytest.mark.parametrize("groups", [2, 5])

@@ -15,10 +15,12 @@ from support.training import LABELS, lines, model
 from torch import nn
 
 import pima_physics as pima
-from pima_physics import schedule, trainer_failures
+from pima_physics import discovery, schedule, trainer_failures
 from pima_physics.checkpoint import Keeper
 from pima_physics.dataset import Data
 from pima_physics.errors import ConfigError, TrainingError
+from pima_physics.evidence import Finding, nothing_found
+from pima_physics.inference import infer
 from pima_physics.mixture import Statistics
 from pima_physics.results import FitResult
 from pima_physics.schedule_epoch import MOST_HALVINGS, Free, Start, Task, run_epoch
@@ -317,11 +319,28 @@ def test_training_ends_before_a_node_is_lost(release: Release, loop: Loop) -> No
 
 def test_agreement_counts_samples_with_the_same_outcome(loop: Loop, prepared: Prepared) -> None:
     train: Data = prepared.train
-    found = torch.as_tensor(schedule.infer(loop.network, train).responsibility).float()
+    found = torch.as_tensor(infer(loop.network, train).responsibility).float()
     assert schedule.agreement(loop.network, train, found) == [1.0, 1.0]
     flipped = found.reshape(-1, 2, 2).flip(2).flatten(1)
     slope, height = schedule.agreement(loop.network, train, flipped)
     assert slope == 1.0 and height < 0.5
+    # A node of which nothing was found cannot be lost, whatever the network makes of it.
+    given, _ = loop.network.model.dag.marginals(found)
+    one = loop.network.model.dag.product([given, torch.full_like(given, 0.5)])
+    assert schedule.agreement(loop.network, train, one) == [1.0, 1.0]
+    nothing = torch.full_like(found, 0.25)
+    assert schedule.agreement(loop.network, train, nothing) == [1.0, 1.0]
+
+
+def test_a_fit_in_which_no_node_is_found_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nothing(views: object, data: Data, outcomes: int, **_: object) -> Finding:
+        return nothing_found(data.size, outcomes)
+
+    monkeypatch.setattr(discovery, "find_single", nothing)
+    chosen = dataclasses.replace(model(), dag=pima.DAG(kind=2))
+    tree = pima.fit(chosen, lines(96), epochs=10).tree
+    assert not tree["discovery/supported"].values.any()
+    assert np.isfinite(tree["history/elbo"].values).all()
 
 
 def test_a_free_phase_that_is_over_stays_over(loop: Loop, prepared: Prepared) -> None:
