@@ -28,6 +28,7 @@ Make = Callable[[int, int, float], tuple[xr.Dataset, Truth]]
 """(samples, seed, share of samples intervened on) -> data and the known answer."""
 
 LATENT = 8
+RINGS = ("fork", "chain", "collider", "empty")
 SHARE = 0.2
 LABELLED = 0.05
 HELPS = ACTED, NAMED, TIERED, NEITHER = (
@@ -40,6 +41,7 @@ TIERS: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "circles, fork": (("hue",), ("radius", "shift")),
     "circles, chain": (("hue",), ("radius",), ("shift",)),
     "circles, collider": (("hue", "radius"), ("shift",)),
+    "circles, empty": (("hue",), ("radius",), ("shift",)),
     "lattices": (("process", "lattice"), ("strength",)),
 }
 COLUMNS = {
@@ -75,7 +77,7 @@ def cases() -> dict[str, tuple[str, Make]]:
         )
 
     made: dict[str, tuple[str, Make]] = {
-        f"circles, {graph}": ("circles", ring(graph)) for graph in ("fork", "chain", "collider")
+        f"circles, {graph}": ("circles", ring(graph)) for graph in RINGS
     }
     made["lattices"] = (
         "lattices",
