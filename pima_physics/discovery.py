@@ -63,6 +63,10 @@ class Discovery:
         """Sum of the nodes' evidence, by which restarts are compared."""
         return float(sum(f.evidence for f in self.findings))
 
+    def doubt(self, intervened: NDArray[np.bool_] | None = None) -> Array:
+        """Share of wrong labels of every node as its probabilities say; see `doubt_of`."""
+        return doubt_of([f.probability for f in self.findings], intervened)
+
 
 @dataclass(frozen=True)
 class _Chosen:

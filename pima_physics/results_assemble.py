@@ -56,7 +56,7 @@ def build_tree(
     posterior = replace(posterior, responsibility=informed(network, data, parts, discovery, own))
     intervened = None if data.intervened is None else data.intervened.cpu().numpy()[parts.train]
     own_train = posterior.responsibility[parts.train]
-    graph = learn_graph(network, own_train, intervened, discovery.worth)
+    graph = learn_graph(network, own_train, intervened, discovery)
     groups = {
         "posterior": posterior_group(posterior, dag, labels, parts),
         "graph": graph_group(graph),

@@ -75,19 +75,26 @@ def marginals(responsibility: Array, outcomes: Sequence[int]) -> Array:
 
 
 def learn_graph(
-    network: Network, responsibility: Array, intervened: Array | None, worth: float = 1.0
+    network: Network,
+    responsibility: Array,
+    intervened: Array | None,
+    discovery: Discovery | None = None,
 ) -> Graph:
     """Graph, its posterior and tables from the responsibilities of the training samples.
 
-    Each counts as ``worth`` independent samples.
+    With a discovery each counts as so many independent samples as it says, and labels are at least
+    as often wrong as it says: trained networks are surer of them than they are right.
     """
     dag = network.model.dag
+    worth = 1.0 if discovery is None else discovery.worth
     weights = worth * np.asarray(responsibility, dtype=float).reshape(-1, *dag.outcomes)
     counts, rows = weights.sum(0), None
     if intervened is not None:
         counts, rows = counts_by_target(weights, intervened)
     each = marginals(responsibility, dag.outcomes)
     doubt = doubt_of([each[:, j, :c] for j, c in enumerate(dag.outcomes)], intervened)
+    if discovery is not None:
+        doubt = np.maximum(doubt, discovery.doubt(intervened))
     exact = posterior_of_labels(counts, knowledge=dag.knowledge, intervened=rows, doubt=doubt)
     strength = network.prior.edge_strength().detach().double().cpu().numpy()
     adjacency = (strength > PRESENT).astype(int)

@@ -1,9 +1,9 @@
 """Which graph made these counts, and how sure can one be: the posterior over DAGs.
 
-.. math:: p(G \\mid N) \\propto \\exp \\sum_l s_l(pa_l), \\qquad s_l = \\text{BDeu family score}
+.. math:: p(G \\mid N) \\propto \\exp \\sum_l [s_l(pa_l) - |pa_l| \\log 2], \\; s_l = \\text{BDeu}
 
-with a uniform prior over the graphs that the background knowledge admits. Exact for up to six
-nodes (every graph is listed), sampled for up to twelve. The best graph is exact in both cases.
+A pair is as likely joined as not, beforehand. Exact for up to six nodes (every graph that the
+knowledge admits is listed), sampled for up to twelve. The best graph is exact in both cases.
 
 A single arrow of the best graph means little: look at ``cpdag`` (which arrows the data can
 decide at all), ``edge_probability`` and ``log_bayes_factor``.
@@ -30,6 +30,7 @@ from pima_physics.structure_scores import (
     family_scores,
     fit_tables,
     kind_of,
+    log_prior,
     node_names,
 )
 from pima_physics.structure_search import (
@@ -95,7 +96,7 @@ def graph_posterior(
         p(label | true outcome) of each node: undone before scoring (`deconvolve`), and the
         sample size reduced to what such labels are worth (`reliability`).
     labels : {"soft", "hard"}
-        With ``confusion``: whether counts are sums of probabilities or of labels.
+        With ``confusion``: counts are sums of probabilities or of labels.
     effective_size : float, optional
         Counts are scaled to this total, where samples are correlated or weighted.
     nodes : sequence of str, optional
@@ -103,7 +104,7 @@ def graph_posterior(
     max_parents : int, optional
         Limit that speeds up many nodes; required edges are exempt.
     draws, generator
-        Graphs sampled beyond six nodes; ``generator`` is then required.
+        Beyond six nodes, where ``generator`` is required.
 
     Raises
     ------
@@ -118,11 +119,12 @@ def graph_posterior(
         effective_size = total * reliability(confusion, labels=labels)
     if effective_size is not None and total > 0:
         tables, total = tables * (effective_size / total), float(effective_size)
-    grid = np.atleast_1d(np.asarray(equivalent_sample_size, dtype=float))
+    grid = np.array(equivalent_sample_size, dtype=float, ndmin=1)
     if not grid.size or np.any(grid <= 0):
         raise InputError("The equivalent sample size must be positive.", found=grid.tolist())
     scores = [
-        family_scores(
+        log_prior(tables.ndim - 1)
+        + family_scores(
             tables,
             equivalent_sample_size=float(size),
             knowledge=knowledge,
@@ -286,7 +288,7 @@ def _summary(
         skeleton_probability=np.clip(edges + edges.T, 0.0, 1.0),
         dag=chosen.astype(int),
         cpdag=cpdag(chosen, knowledge, targets=acted),
-        log_evidence=found.top,
+        log_evidence=found.top - float(log_prior(len(names))[found.best].sum()),
         log_bayes_factor=max(found.top - runner_up, 0.0),
         class_probability=float(min(found.weights[ranked][equivalent].sum(), 1.0)),
         sample_size=total,

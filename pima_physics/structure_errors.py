@@ -103,6 +103,8 @@ def label_errors(
 def doubt_of(marginals: Sequence[Array], intervened: Array | None = None) -> Array:
     """Share of wrong labels that the outcome probabilities (sample, outcome) of each node say.
 
+    Samples of which they say nothing at all, as they were not searched, do not count.
+
     Parameters
     ----------
     intervened : bool array (sample, L), optional
@@ -113,11 +115,17 @@ def doubt_of(marginals: Sequence[Array], intervened: Array | None = None) -> Arr
         With interventions in each experiment, in the order of `counts_by_target`.
     """
     wrong = np.stack([1.0 - p.max(1) for p in marginals], axis=1)
+    told = np.stack([(p != p[:, :1]).any(1) for p in marginals], axis=1)
+
+    def share(part: NDArray[np.bool_]) -> Array:
+        known = told & part[:, None]
+        return (wrong * known).sum(0) / known.sum(0).clip(min=1)
+
     if intervened is None:
-        return wrong.mean(0)
+        return share(np.ones(len(wrong), dtype=bool))
     rows, group = np.unique(np.asarray(intervened, dtype=bool), axis=0, return_inverse=True)
     group = group.reshape(-1)
-    return np.stack([wrong[group == r].mean(0) for r in range(len(rows))])
+    return np.stack([share(group == r) for r in range(len(rows))])
 
 
 def undone(counts: Array, errors: Sequence[Sequence[Array]]) -> Array:

@@ -29,7 +29,8 @@ class GraphPosterior:
     log_evidence : float
         Log marginal likelihood of the counts under the best graph, nats.
     log_bayes_factor : float
-        Evidence of the best class over the runner-up class, nats; inf without a rival.
+        Of the best graph over the best one of another class, times their prior odds (a factor
+        of two for each edge more), nats; inf without a rival.
     class_probability : float
         Posterior probability of the best graph's class.
     sample_size : float

@@ -13,6 +13,8 @@ S          a set of nodes, bit l of its code for node l               0 .. 2^L -
 scores     log score of node l with parent set S; -inf = not allowed  (L, 2^L)
 =========  =========================================================  =================
 
+Beside it stands the log prior of a graph, by families too (`log_prior`).
+
 Because every cell of S shares one pseudocount, the family score is a difference of the same
 table G for all nodes: 2^L marginals suffice for all L 2^(L-1) families.
 
@@ -77,6 +79,17 @@ def family_scores(
             scores[node] += changed[parents | bit] - changed[parents]
     scores[~allowed_families(size, knowledge, max_parents)] = -np.inf
     return scores
+
+
+def log_prior(size: int) -> np.ndarray:
+    """Return the log prior of every parent set, (2^L,): a pair is as likely joined as not.
+
+    Each direction has half the weight of no edge, before cycles and knowledge leave graphs out.
+    All graphs alike would be mostly dense ones: of 25 on three nodes only one is without edges.
+    """
+    codes = np.arange(2**size)
+    parents = (codes[:, None] >> np.arange(size) & 1).sum(1)
+    return -np.log(2.0) * parents
 
 
 def kind_of(intervention: str | None, knowledge: Knowledge | None) -> str:

@@ -218,6 +218,7 @@ def _member(
     counts, targets = counts_by_target(found.discovery.worth * weight, acted)
     marginal = dag.marginals(torch.as_tensor(own))
     doubt = doubt_of([m.numpy()[drawn] for m in marginal], acted)
+    doubt = np.maximum(doubt, found.discovery.doubt(acted))
     counts = without_label_errors(counts, doubt, knowledge=dag.knowledge, intervened=targets)
     replica = Replica(
         START if rows is None else BOOTSTRAP,

@@ -169,12 +169,13 @@ def test_exact_posterior_equals_brute_force():
     generator = np.random.default_rng(0)
     counts = generator.gamma(0.5, 20.0, size=(2, 3, 2, 2))  # real-valued: soft
     dags = brute_force_dags(4)
-    scores = np.array([bdeu_by_hand(counts, dag, 2.5) for dag in dags])
+    evidence = np.array([bdeu_by_hand(counts, dag, 2.5) for dag in dags])
+    scores = evidence - np.log(2.0) * dags.sum((1, 2))
     weights = np.exp(scores - scores.max())
     weights /= weights.sum()
     result = graph_posterior(counts, equivalent_sample_size=2.5)
     assert np.allclose(result.edge_probability, np.tensordot(weights, dags, 1), atol=1e-10)
-    assert result.log_evidence == pytest.approx(scores.max(), abs=1e-8)
+    assert result.log_evidence == pytest.approx(evidence[scores.argmax()], abs=1e-8)
     members = same_class_by_hand(dags, result.dag.astype(bool))
     assert result.class_probability == pytest.approx(weights[members].sum(), abs=1e-9)
     runner_up = scores.max() - scores[~members].max()
@@ -333,15 +334,19 @@ def test_outcome_labels_and_node_order_do_not_matter():
 
 def test_no_data_gives_the_prior():
     result = graph_posterior(np.zeros((2, 2, 2)))
-    # of the 25 graphs on three nodes, each arrow is in 8
-    assert np.allclose(result.edge_probability[~np.eye(3, dtype=bool)], 8 / 25)
-    assert result.log_bayes_factor == pytest.approx(0, abs=1e-9)
+    # of the 25 graphs on three nodes 1, 6, 12, 6 have 0, 1, 2, 3 edges; each arrow is in 1, 4, 3
+    weight, share = 1 + 6 / 2 + 12 / 4 + 6 / 8, 1 / 2 + 4 / 4 + 3 / 8
+    assert np.allclose(result.edge_probability[~np.eye(3, dtype=bool)], share / weight)
+    assert not result.dag.any()
+    assert result.log_bayes_factor == pytest.approx(np.log(2), abs=1e-9)
+    assert result.log_evidence == pytest.approx(0, abs=1e-9)
 
 
 def net_from_the_prior(generator: np.random.Generator, size: int) -> BayesNet:
     """Draw graph and tables from the prior of the score, averaged equivalent sample sizes."""
-    dags = all_dags(size)
-    dag = matrices(dags[generator.integers(len(dags))][None])[0]
+    dags = matrices(all_dags(size))
+    share = 0.5 ** dags.sum((1, 2))
+    dag = dags[generator.choice(len(dags), p=share / share.sum())]
     weight = generator.choice(AVERAGED)
     tables = []
     for node in range(size):
@@ -354,13 +359,13 @@ def net_from_the_prior(generator: np.random.Generator, size: int) -> BayesNet:
 def test_exact_posterior_is_calibrated():
     """Networks drawn from the prior of the score: of arrows at probability P, P are true.
 
-    Power: 400 nets x 12 arrows, at least 250 in each bin, so that a bin off by 0.1 is 3 sigma
+    Power: 600 nets x 12 arrows, at least 250 in each bin, so that a bin off by 0.1 is 3 sigma
     of a binomial. Tables of a fixed, wrong prior (the control) are off by more.
     """
     generator = np.random.default_rng(7)
     told, control, true = [], [], []
     arrows = ~np.eye(4, dtype=bool)
-    for _ in range(400):
+    for _ in range(600):
         net = net_from_the_prior(generator, 4)
         counts = counts_of(sample(net, 300, generator), net.outcomes)
         told.append(graph_posterior(counts).edge_probability[arrows])

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
+from support.training import lines, model
 
+import pima_physics as pima
 from pima_physics.cpdags import cpdag
+from pima_physics.discovery import Discovery
+from pima_physics.evidence import Finding
 from pima_physics.knowledge import Knowledge
+from pima_physics.results_tree import learn_graph
 from pima_physics.structure import (
     counts_by_target,
     graph_posterior,
@@ -14,6 +21,7 @@ from pima_physics.structure import (
     without_label_errors,
 )
 from pima_physics.structure_errors import doubt_of, label_errors
+from pima_physics.training import prepare_fit
 
 SAMPLES = 2400
 DOUBT = [0.013, 0.003, 0.003]
@@ -138,6 +146,33 @@ def test_doubt_of_each_experiment() -> None:
     first, second = np.array([[0.9, 0.1], [0.8, 0.2], [1.0, 0.0]]), np.eye(2)[[0, 1, 1]]
     acted = np.array([[False, False], [False, False], [True, False]])
     assert doubt_of([first, second], acted) == pytest.approx(np.array([[0.15, 0.0], [0.0, 0.0]]))
+
+
+def test_samples_that_were_not_searched_say_nothing_of_errors() -> None:
+    seen = np.array([[0.9, 0.1], [0.5, 0.5], [0.2, 0.8]])
+    assert doubt_of([seen, np.full((3, 2), 0.5)]) == pytest.approx([0.15, 0.0])
+
+
+def test_a_network_that_is_too_sure_of_labels_does_not_decide_on_their_errors() -> None:
+    """Labels as in `test_errors_of_a_root_are_found_and_undone`, certain to the network."""
+    labels = with_errors(fork(0), 0)
+    chosen = dataclasses.replace(model(), dag=pima.DAG(a=2, b=2, c=2))
+    network = chosen.build(prepare_fit(chosen, lines()).infos, seed=0)
+    sure = np.eye(8)[labels @ [4, 2, 1]]
+    probability = [
+        np.where(np.eye(2)[v] > 0, 1.0 - d, d) for v, d in zip(labels.T, DOUBT, strict=True)
+    ]
+    nan = float("nan")
+    findings = tuple(
+        Finding("latent", p, nan, nan, nan, nan, nan, supported=True) for p in probability
+    )
+    posterior = graph_posterior(counts_of(labels))
+    discovery = Discovery(findings, sure, posterior, (), ())
+    assert discovery.doubt() == pytest.approx(DOUBT)
+    alone = learn_graph(network, sure, None).exact
+    with_doubt = learn_graph(network, sure, None, discovery).exact
+    assert (alone.cpdag == posterior.cpdag).all() and (alone.cpdag != cpdag(FORK)).any()
+    assert (with_doubt.cpdag == cpdag(FORK)).all()
 
 
 def test_given_labels_have_no_errors() -> None:

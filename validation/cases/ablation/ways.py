@@ -169,7 +169,7 @@ def _trained(warm: Warm, found: Discovery, trained: str) -> dict[str, float]:
     each = informed(network, data, parts, found, own) if trained == "held" else own
     if _is_joint(warm):
         return _of_clusters(each.argmax(1), warm.truth)
-    graph = learn_graph(network, each[parts.train], None)
+    graph = learn_graph(network, each[parts.train], None, found if trained == "held" else None)
     labels = network.model.dag.joint_outcomes()[each.argmax(1)]
     exact = features(labels, graph.exact.cpdag, warm.truth)
     return features(labels, graph.cpdag, warm.truth) | {"shd_exact": exact["shd"]}
