@@ -100,7 +100,7 @@ def label_errors(
     return None if best is first else case.in_experiments(best.confusion)
 
 
-def doubt_of(marginals: Sequence[Array], intervened: Array | None = None) -> Array:
+def doubt_of(marginals: Sequence[Array], intervened: NDArray[np.bool_] | None = None) -> Array:
     """Share of wrong labels that the outcome probabilities (sample, outcome) of each node say.
 
     Samples of which they say nothing at all, as they were not searched, do not count.
