@@ -16,7 +16,8 @@ from pima_physics import plots_tree as view
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-MOST_OUTCOMES = 12
+# Outcomes shown at most, and images that leave room for numbers of samples above them.
+MOST_OUTCOMES, WIDE = 12, 6
 
 
 def _feature(tree: xr.DataTree, modality: str, node: str) -> xr.Dataset | None:
@@ -72,13 +73,15 @@ def plot_features(tree: xr.DataTree, modality: str, node: str, ax: Axes | None =
     if kind == "other":
         return look.note(ax, f"{chosen['mean'].ndim - 1} dimensions: not drawn")
     titles = [_outcome_title(chosen, k) for k in range(chosen.sizes["outcome"])]
+    if len(titles) > WIDE:
+        titles = _outcomes(chosen)
     pictures = [view.as_image(field) for field in chosen["mean"]]
     return images.mosaic(
         ax,
         pictures,
         titles,
         unit=_value_label(chosen["mean"], modality),
-        columns=3 if len(pictures) <= 6 else 4,
+        columns=3 if len(pictures) <= WIDE else 4,
     )
 
 
@@ -87,9 +90,12 @@ def _value_label(array: xr.DataArray, modality: str) -> str:
     return view.with_unit(view.readable(name), view.unit_of(array))
 
 
+def _outcomes(chosen: xr.Dataset) -> list[str]:
+    return [name.removeprefix("outcome ") for name in view.labels(chosen, "outcome")]
+
+
 def _outcome_title(chosen: xr.Dataset, k: int) -> str:
-    outcome = view.labels(chosen, "outcome")[k]
-    return f"{outcome.removeprefix('outcome ')} (n = {int(chosen['count'].values[k])})"
+    return f"{_outcomes(chosen)[k]} (n = {int(chosen['count'].values[k])})"
 
 
 def _scalar_features(ax: Axes, chosen: xr.Dataset, modality: str, node: str) -> Axes:
@@ -105,7 +111,7 @@ def _scalar_features(ax: Axes, chosen: xr.Dataset, modality: str, node: str) -> 
             capsize=3,
             linewidth=1.5,
         )
-    names = [_outcome_title(chosen, k) for k in range(len(mean))]
+    names = look.outcome_ticks(_outcomes(chosen), [int(n) for n in chosen["count"].values])
     ax.set_xticks(range(len(mean)), names)
     ax.set_xlim(-0.6, len(mean) - 0.4)
     ax.set_xlabel(view.plain(f"outcome of {node}"))
@@ -118,7 +124,7 @@ def _curve_features(ax: Axes, chosen: xr.Dataset, modality: str, node: str) -> A
     for k in range(chosen.sizes["outcome"]):
         mean = _thin(view.as_lines(chosen["mean"].isel(outcome=k)))
         std = _thin(view.as_lines(chosen["std"].isel(outcome=k)))
-        x, label = view.horizontal(mean)
+        x, _ = view.horizontal(mean)
         for row, (m, s) in enumerate(zip(mean.values, std.values, strict=True)):
             ax.fill_between(x, m - s, m + s, color=look.colour(k), alpha=0.16, linewidth=0)
             ax.plot(
@@ -129,7 +135,7 @@ def _curve_features(ax: Axes, chosen: xr.Dataset, modality: str, node: str) -> A
                 linewidth=1.7,
                 label=_outcome_title(chosen, k) if row == 0 else None,
             )
-    ax.set_xlabel(view.plain(label, 40))
+    view.label_below(ax, mean)
     look.label_side(ax, view.plain(_value_label(chosen["mean"], modality), 40))
     look.style(ax)
     look.legend(ax, title=view.plain(f"outcome of {view.readable(node)}", 26))
@@ -237,7 +243,7 @@ def _curve_reconstruction(
     for index, k in enumerate(samples):
         one = data.isel(sample=k)
         lines = {n: _thin(view.as_lines(one[n]), 120) for n in ("mean", "std", "observed")}
-        x, label = view.horizontal(lines["mean"])
+        x, _ = view.horizontal(lines["mean"])
         rows = zip(*(lines[n].values for n in ("mean", "std", "observed")), strict=True)
         for row, (m, s, o) in enumerate(rows):
             shade, first = look.colour(index), row == 0
@@ -259,7 +265,7 @@ def _curve_reconstruction(
                 linewidth=1.7,
                 label=view.plain(f"model, sample {names[k]}") if first else None,
             )
-    ax.set_xlabel(view.plain(label, 40))
+    view.label_below(ax, lines["mean"])
     look.label_side(ax, view.plain(_value_label(data["mean"], modality), 40))
     look.style(ax)
     look.legend(ax)

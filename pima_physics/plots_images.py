@@ -49,8 +49,9 @@ def mosaic(
         low = -high
     height = max(image.shape[0] for image in images)
     width = max(image.shape[1] for image in images)
-    gap, head = 0.08 * width, 0.22 * height
     columns = max(1, min(columns, len(images)))
+    # Titles stay as large as they are when more rows make the images smaller.
+    gap, head = 0.08 * width, max(0.22, 0.13 * -(-len(images) // columns)) * height
     shown: Any = None
     for k, (image, title) in enumerate(zip(images, titles, strict=True)):
         left, top = (k % columns) * (width + gap), (k // columns) * (height + head)

@@ -171,7 +171,8 @@ def _by_outcome(
         linestyle=":",
         zorder=4,
     )
-    ax.set_xticks(range(len(groups)), [f"{g.outcome} (n = {g.count})" for g in groups])
+    names = look.outcome_ticks([str(g.outcome) for g in groups], [g.count for g in groups])
+    ax.set_xticks(range(len(groups)), names)
     ax.set_xlim(-0.5, len(groups) - 0.5)
     ax.set_xlabel(view.plain(f"outcome of {view.readable(node)}", 40))
     _name_parameter(ax, parameter, values)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +43,10 @@ DARK = {
         )
     ),
 }
+# Behind text on top of lines: the report takes its own background for it.
+PAPER = "#fefefe"
+# More names than these would hide the lines, or run into each other below the axis.
+MOST_INSIDE, MOST_COUNTED = 4, 5
 LINES = ("-", "--", "-.", ":")
 # Characters along the vertical axis of a small figure.
 SIDE = 28
@@ -100,13 +105,24 @@ def label_side(ax: Axes, text: str) -> None:
 
 
 def legend(ax: Axes, **options: Any) -> None:
-    """A frameless legend in the ink colour; nothing when there is nothing to name."""
+    """A legend in the ink colour, beside the axes where many are named; none where nothing is."""
     handles, names = ax.get_legend_handles_labels()
-    if handles:
-        chosen = {"loc": "best", "fontsize": 9, "frameon": False, "labelcolor": INK} | options
-        box = ax.legend(handles, names, **chosen)
-        box.get_title().set_color(INK)
-        box.get_title().set_fontsize(9)
+    if not handles:
+        return
+    chosen: dict[str, Any] = {"loc": "best"}
+    if len(handles) > MOST_INSIDE:
+        chosen = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0), "borderaxespad": 0.0}
+    chosen |= {"facecolor": PAPER, "framealpha": 0.8, "edgecolor": "none"}
+    box = ax.legend(handles, names, **(chosen | {"fontsize": 9, "labelcolor": INK} | options))
+    box.get_title().set_color(INK)
+    box.get_title().set_fontsize(9)
+
+
+def outcome_ticks(outcomes: Sequence[str], counts: Sequence[int]) -> list[str]:
+    """Names of outcomes below an axis, with their numbers of samples where there is room."""
+    if len(outcomes) > MOST_COUNTED:
+        return list(outcomes)
+    return [f"{name}\nn = {count}" for name, count in zip(outcomes, counts, strict=True)]
 
 
 def note(ax: Axes, text: str) -> Axes:

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+# Names below an axis at most; beyond them they run into each other also when slanted.
+NAMED = 12
 CHANNEL_NAMES = frozenset({"channel", "channels", "rgb", "band", "color", "colour"})
 
 
@@ -200,6 +202,18 @@ def horizontal(field: xr.DataArray) -> tuple[np.ndarray, str]:
     if dim in field.coords and np.issubdtype(field[dim].dtype, np.number):
         return np.asarray(field[dim].values, dtype=float), axis_label(field[dim], dim)
     return np.arange(field.sizes[dim], dtype=float), f"{readable(dim)} (position)"
+
+
+def label_below(ax: Any, field: xr.DataArray) -> None:
+    """Label the horizontal axis of a curve: the coordinate, or names where there are a few."""
+    x, label = horizontal(field)
+    dim = str(field.dims[-1])
+    named = dim in field.coords and not np.issubdtype(field[dim].dtype, np.number)
+    if named and len(x) <= NAMED:
+        slanted = {"rotation": 45, "ha": "right"} if len(x) > NAMED // 3 else {}
+        ax.set_xticks(x, [plain(name, 14) for name in field[dim].values], **slanted)
+    else:
+        ax.set_xlabel(plain(label, 40))
 
 
 def as_lines(field: xr.DataArray) -> xr.DataArray:

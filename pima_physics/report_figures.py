@@ -107,6 +107,7 @@ def inline(svg: str, key: str, alt: str) -> str:
     rest = re.sub(r'href="#([^"]+)"', rf'href="#{prefix}-\1"', rest)
     for shade, name in PALETTE.items():
         rest = rest.replace(f": {shade}", f": var(--{name})")
+    rest = rest.replace(f": {look.PAPER}", ": var(--paper)")
     head = (
         f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
         f'{view_box} role="img" aria-label="{safe(alt)}">'

@@ -10,7 +10,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 from synthetic_results import HOSTILE, fields, graph, hostile_tree, make_tree
 
-from pima_physics import plots, report_graph
+from pima_physics import plots, report_figures, report_graph
 from pima_physics import plots_graph as graphs
 from pima_physics import plots_statistics as statistics
 from pima_physics import plots_style as look
@@ -325,3 +325,44 @@ def test_colours_contrast_with_both_papers():
 def test_synthetic_fields_follow_the_contract():
     found = fields(np.zeros((4, 2), dtype=int), np.random.default_rng(0))
     assert all("units" in array.attrs for array in found.values())
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_many_names_stand_beside_the_axes_and_few_on_paper_inside(many: bool) -> None:
+    figure = Figure(layout="constrained")
+    ax = figure.add_subplot()
+    for k in range(look.MOST_INSIDE + many):
+        ax.plot([0, 1], [k, k], label=f"outcome {k}")
+    look.legend(ax)
+    figure.draw_without_rendering()
+    box, inside = ax.get_legend().get_window_extent(), ax.get_window_extent()
+    assert (box.x0 >= inside.x1) == many
+    assert box.x1 <= figure.bbox.x1  # also beside the axes it is in the figure
+    assert ax.get_legend().get_frame().get_facecolor()[:3] == pytest.approx((0xFE / 0xFF,) * 3)
+
+
+def test_the_paper_behind_a_legend_is_that_of_the_page() -> None:
+    svg = f'<svg viewBox="0 0 1 1"><path style="fill: {look.PAPER}"/></svg>'
+    assert "fill: var(--paper)" in report_figures.inline(svg, "key", "alt")
+
+
+def test_numbers_of_samples_only_where_there_is_room() -> None:
+    few = [str(k) for k in range(look.MOST_COUNTED)]
+    assert look.outcome_ticks(few, [7] * len(few))[1] == "1\nn = 7"
+    assert look.outcome_ticks([*few, "5"], [7] * (len(few) + 1)) == [*few, "5"]
+
+
+def test_variables_of_a_vector_are_named_below_the_axis() -> None:
+    ax = Figure().add_subplot()
+    field = xr.DataArray([1.0, 2.0], {"channel_s": ["ir_1", "vis_1"]}, "channel_s")
+    view.label_below(ax, field)
+    assert [t.get_text() for t in ax.get_xticklabels()] == ["ir_1", "vis_1"]
+    assert ax.get_xlabel() == ""
+    bare = Figure().add_subplot()
+    view.label_below(bare, field.drop_vars("channel_s"))
+    assert bare.get_xlabel() == "channel s (position)"
+    many = xr.DataArray(np.zeros(view.NAMED + 1), dims="x").assign_coords(
+        x=[f"v{k}" for k in range(view.NAMED + 1)]
+    )
+    view.label_below(bare, many)
+    assert bare.get_xlabel() == "x (position)"
