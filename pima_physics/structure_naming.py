@@ -25,7 +25,12 @@ import torch
 from scipy.special import gammaln
 
 from pima_physics.knowledge import Knowledge
-from pima_physics.structure_scores import as_experiments, counts_by_target, family_scores
+from pima_physics.structure_scores import (
+    as_experiments,
+    counts_by_target,
+    family_scores,
+    log_prior,
+)
 from pima_physics.structure_search import best_dag, total_scores
 
 log = logging.getLogger("pima_physics.training")
@@ -182,6 +187,7 @@ def _score(
 ) -> float:
     named = tables.transpose(0, *(1 + feature for feature in order))
     scores = family_scores(named, equivalent_sample_size=1.0, knowledge=knowledge, intervened=acted)
+    scores += log_prior(acted.shape[1])
     score = float(total_scores(best_dag(scores)[None], scores)[0])
     for node in range(acted.shape[1]):
         others = tuple(axis for axis in range(acted.shape[1]) if axis != node)
