@@ -72,9 +72,7 @@ def plot_features(tree: xr.DataTree, modality: str, node: str, ax: Axes | None =
         return _curve_features(ax, chosen, modality, node)
     if kind == "other":
         return look.note(ax, f"{chosen['mean'].ndim - 1} dimensions: not drawn")
-    titles = [_outcome_title(chosen, k) for k in range(chosen.sizes["outcome"])]
-    if len(titles) > WIDE:
-        titles = _outcomes(chosen)
+    titles = (_outcomes if chosen.sizes["outcome"] > WIDE else _counted)(chosen)
     pictures = [view.as_image(field) for field in chosen["mean"]]
     return images.mosaic(
         ax,
@@ -94,8 +92,9 @@ def _outcomes(chosen: xr.Dataset) -> list[str]:
     return [name.removeprefix("outcome ") for name in view.labels(chosen, "outcome")]
 
 
-def _outcome_title(chosen: xr.Dataset, k: int) -> str:
-    return f"{_outcomes(chosen)[k]} (n = {int(chosen['count'].values[k])})"
+def _counted(chosen: xr.Dataset) -> list[str]:
+    pairs = zip(_outcomes(chosen), chosen["count"].values, strict=True)
+    return [f"{outcome} (n = {int(count)})" for outcome, count in pairs]
 
 
 def _scalar_features(ax: Axes, chosen: xr.Dataset, modality: str, node: str) -> Axes:
@@ -121,10 +120,10 @@ def _scalar_features(ax: Axes, chosen: xr.Dataset, modality: str, node: str) -> 
 
 
 def _curve_features(ax: Axes, chosen: xr.Dataset, modality: str, node: str) -> Axes:
-    for k in range(chosen.sizes["outcome"]):
+    for k, name in enumerate(_counted(chosen)):
         mean = _thin(view.as_lines(chosen["mean"].isel(outcome=k)))
         std = _thin(view.as_lines(chosen["std"].isel(outcome=k)))
-        x, _ = view.horizontal(mean)
+        x = view.horizontal(mean)
         for row, (m, s) in enumerate(zip(mean.values, std.values, strict=True)):
             ax.fill_between(x, m - s, m + s, color=look.colour(k), alpha=0.16, linewidth=0)
             ax.plot(
@@ -133,7 +132,7 @@ def _curve_features(ax: Axes, chosen: xr.Dataset, modality: str, node: str) -> A
                 color=look.colour(k),
                 linestyle=look.line(k),
                 linewidth=1.7,
-                label=_outcome_title(chosen, k) if row == 0 else None,
+                label=name if row == 0 else None,
             )
     view.label_below(ax, mean)
     look.label_side(ax, view.plain(_value_label(chosen["mean"], modality), 40))
@@ -243,7 +242,7 @@ def _curve_reconstruction(
     for index, k in enumerate(samples):
         one = data.isel(sample=k)
         lines = {n: _thin(view.as_lines(one[n]), 120) for n in ("mean", "std", "observed")}
-        x, _ = view.horizontal(lines["mean"])
+        x = view.horizontal(lines["mean"])
         rows = zip(*(lines[n].values for n in ("mean", "std", "observed")), strict=True)
         for row, (m, s, o) in enumerate(rows):
             shade, first = look.colour(index), row == 0

@@ -90,7 +90,7 @@ def plot_history(
     if history is None or not found:
         return look.note(ax, "no training history stored")
     series = [np.asarray(history[t].values, dtype=float) for t in found]
-    x, _ = view.horizontal(history[found[0]])
+    x = view.horizontal(history[found[0]])
     for k, (term, values) in enumerate(zip(found, series, strict=True)):
         seen = np.isfinite(values)  # a term may be measured in some epochs only
         ax.plot(

@@ -196,24 +196,30 @@ def field_kind(shape: Sequence[int]) -> str:
     return "image" if len(sizes) == 3 else "other"
 
 
-def horizontal(field: xr.DataArray) -> tuple[np.ndarray, str]:
-    """Values and axis label of the one dimension of a curve (positions without a coordinate)."""
-    dim = str(field.dims[-1])
-    if dim in field.coords and np.issubdtype(field[dim].dtype, np.number):
-        return np.asarray(field[dim].values, dtype=float), axis_label(field[dim], dim)
-    return np.arange(field.sizes[dim], dtype=float), f"{readable(dim)} (position)"
+def _measured(field: xr.DataArray) -> bool:
+    """Whether the one dimension of a curve has a coordinate of numbers."""
+    dim = field.dims[-1]
+    return dim in field.coords and np.issubdtype(field[dim].dtype, np.number)
+
+
+def horizontal(field: xr.DataArray) -> np.ndarray:
+    """Coordinate of the one dimension of a curve, positions where it has no numbers."""
+    dim = field.dims[-1]
+    if _measured(field):
+        return np.asarray(field[dim].values, dtype=float)
+    return np.arange(field.sizes[dim], dtype=float)
 
 
 def label_below(ax: Any, field: xr.DataArray) -> None:
     """Label the horizontal axis of a curve: the coordinate, or names where there are a few."""
-    x, label = horizontal(field)
-    dim = str(field.dims[-1])
-    named = dim in field.coords and not np.issubdtype(field[dim].dtype, np.number)
-    if named and len(x) <= NAMED:
-        slanted = {"rotation": 45, "ha": "right"} if len(x) > NAMED // 3 else {}
-        ax.set_xticks(x, [plain(name, 14) for name in field[dim].values], **slanted)
+    dim, size = str(field.dims[-1]), field.shape[-1]
+    if _measured(field):
+        ax.set_xlabel(plain(axis_label(field[dim], dim), 40))
+    elif dim in field.coords and size <= NAMED:
+        slanted = {"rotation": 45, "ha": "right"} if size > NAMED // 3 else {}
+        ax.set_xticks(range(size), [plain(name, 14) for name in field[dim].values], **slanted)
     else:
-        ax.set_xlabel(plain(label, 40))
+        ax.set_xlabel(plain(f"{readable(dim)} (position)", 40))
 
 
 def as_lines(field: xr.DataArray) -> xr.DataArray:

@@ -21,6 +21,8 @@ from pima_physics.training_starts import Prepared
 from pima_physics.truth import Truth
 from pima_physics.validation.cases.scoring import Found, from_tree
 
+LATENT = 8
+
 
 def modalities(name: str, kind: str) -> dict[str, Any]:
     """Modalities of a data set's suggested experiment.
@@ -46,17 +48,10 @@ def _neural(part: Any) -> Any:
     )
 
 
-def fitted(
-    name: str,
-    kind: str,
-    data: xr.Dataset,
-    truth: Truth,
-    *,
-    seed: int,
-    epochs: int,
-    structure: str = "learned",
-) -> Found:
-    """Fit a model to a data set and say what it found.
+def model_of(
+    name: str, kind: str, truth: Truth, *, latent: int, structure: str = "learned"
+) -> pima.PIMA:
+    """A model of a data set with as many nodes and outcomes as there are.
 
     Parameters
     ----------
@@ -69,11 +64,25 @@ def fitted(
         sizes = {"joint": int(np.prod(outcomes))}
     pairs = [(a, b) for a in sizes for b in sizes if a != b and structure == "edgeless"]
     dag = pima.DAG.from_knowledge(sizes, Knowledge(tuple(sizes), forbidden=tuple(pairs)))
-    model = pima.PIMA(modalities=modalities(name, kind), dag=dag, latent_dim=8)
+    return pima.PIMA(modalities=modalities(name, kind), dag=dag, latent_dim=latent)
+
+
+def fitted(
+    name: str,
+    kind: str,
+    data: xr.Dataset,
+    truth: Truth,
+    *,
+    seed: int,
+    epochs: int,
+    structure: str = "learned",
+) -> Found:
+    """Fit a model (see `model_of`) to a data set and say what it found."""
+    model = model_of(name, kind, truth, latent=LATENT, structure=structure)
     found = from_tree(pima.fit(model, data, seed=seed, epochs=epochs).tree)
     if structure == "joint" and found.labels is not None:
         return Found(
-            oracle_labels(found.labels[:, 0], truth, nodes),
+            oracle_labels(found.labels[:, 0], truth, nodes_of(truth)[0]),
             crossmodal=found.crossmodal,
             parameters=found.parameters,
             elbo=found.elbo,
@@ -85,9 +94,7 @@ def built(
     name: str, kind: str, data: xr.Dataset, truth: Truth, *, latent: int, seed: int
 ) -> tuple[Network, Prepared]:
     """A data set as a fit would prepare it, and the network before training."""
-    names, outcomes = nodes_of(truth)
-    dag = pima.DAG.from_knowledge(dict(zip(names, outcomes, strict=True)), Knowledge(tuple(names)))
-    model = pima.PIMA(modalities=modalities(name, kind), dag=dag, latent_dim=latent)
+    model = model_of(name, kind, truth, latent=latent)
     prepared = prepare_fit(model, data, seed=seed)
     return model.build(prepared.infos, seed=seed), prepared
 

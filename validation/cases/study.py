@@ -81,8 +81,20 @@ def arguments(name: str, about: str | None, *, seeds: int = 10) -> argparse.Argu
     return parser
 
 
-def conduct(study: Study, options: argparse.Namespace, say: Callable[[str], Any] = print) -> str:
-    """Run what is missing, write runs.jsonl, table.md and figure.png; return the table."""
+def conduct(
+    study: Study,
+    options: argparse.Namespace,
+    say: Callable[[str], Any] = print,
+    *,
+    closing: Callable[[list[Run]], str] | None = None,
+) -> str:
+    """Run what is missing, write runs.jsonl, table.md and figure.png; return the table.
+
+    Parameters
+    ----------
+    closing : callable, optional
+        Runs made so far, also of other sizes, -> what stands below the table.
+    """
     options.output.mkdir(parents=True, exist_ok=True)
     log = options.output / "runs.jsonl"
     if options.fresh:
@@ -103,6 +115,8 @@ def conduct(study: Study, options: argparse.Namespace, say: Callable[[str], Any]
     chosen = [run for run in done if (run.case, run.method) in study.methods]
     study = replace(study, about=f"{study.about} {options.remark}".strip())
     text = document(study, chosen)
+    if closing is not None:
+        text += "\n" + closing(read_runs(log))
     (options.output / "table.md").write_text(text, encoding="utf-8")
     figure(study, chosen, options.output / "figure.png")
     say(f"wrote {options.output / 'table.md'}, figure.png and runs.jsonl")

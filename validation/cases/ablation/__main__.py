@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import replace
+from functools import partial
 
 from pima_physics.validation.cases.ablation.study import study, successes
-from pima_physics.validation.cases.study import arguments, conduct, read_runs
+from pima_physics.validation.cases.study import arguments, conduct
 
 
 def main() -> None:
@@ -25,10 +26,7 @@ def report(options: argparse.Namespace) -> str:
     chosen = study(options.samples, options.epochs)
     own = {key: run for key, run in chosen.methods.items() if options.cases in key[0]}
     chosen = replace(chosen, methods=own)
-    text = conduct(chosen, options)
-    text += "\n" + successes(chosen, read_runs(options.output / "runs.jsonl"))
-    (options.output / "table.md").write_text(text, encoding="utf-8")
-    return text
+    return conduct(chosen, options, closing=partial(successes, chosen))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 import xarray as xr
 
-import pima_physics as pima
 from pima_physics import schedule
 from pima_physics.calibrate import Calibration
 from pima_physics.checkpoint import Keeper
@@ -22,7 +21,6 @@ from pima_physics.discovery import Discovery, discover
 from pima_physics.evidence import Finding
 from pima_physics.factorial import product_of
 from pima_physics.inference import infer
-from pima_physics.knowledge import Knowledge
 from pima_physics.model import Network
 from pima_physics.representations import Representation
 from pima_physics.results_evidence import informed
@@ -35,13 +33,12 @@ from pima_physics.training import prepare_fit
 from pima_physics.training_starts import Prepared
 from pima_physics.truth import Truth
 from pima_physics.validation.cases.discovery.study import after_discovery, features
-from pima_physics.validation.cases.models import modalities, nodes_of, oracle_labels
+from pima_physics.validation.cases.models import LATENT, model_of, nodes_of, oracle_labels
 
 Discover = Callable[..., Discovery]
 """(representations, dag, *, seed, ...) -> what was found in them."""
 
-LATENT, PATIENCE = 8, 1_000
-STARTS = 5
+PATIENCE, STARTS = 1_000, 5
 
 
 @dataclass(frozen=True)
@@ -71,20 +68,8 @@ def warm_up(
     epochs: int,
     structure: str = "learned",
 ) -> Warm:
-    """Train with the unit prior, as every fit does first.
-
-    Parameters
-    ----------
-    structure : {"learned", "edgeless", "joint"}
-        A graph to learn; every edge forbidden; one node with all joint outcomes instead.
-    """
-    nodes, outcomes = nodes_of(truth)
-    sizes = dict(zip(nodes, outcomes, strict=True))
-    if structure == "joint":
-        sizes = {"joint": math.prod(outcomes)}
-    pairs = [(a, b) for a in sizes for b in sizes if a != b and structure == "edgeless"]
-    dag = pima.DAG.from_knowledge(sizes, Knowledge(tuple(sizes), forbidden=tuple(pairs)))
-    model = pima.PIMA(modalities=modalities(name, "physics"), dag=dag, latent_dim=LATENT)
+    """Train a model (see `model_of`) with the unit prior, as every fit does first."""
+    model = model_of(name, "physics", truth, latent=LATENT, structure=structure)
     prepared = prepare_fit(model, data, seed=seed)
     network = model.build(prepared.infos, seed=seed)
     now = Start(start(network, Options(), seed=seed, epochs=epochs))
@@ -104,7 +89,7 @@ def one(warm: Warm, found_by: Discover = discover, *, trained: str = "held") -> 
         As the recipe says; with the plain bound from what was found; not at all.
     """
     now, task = warm.now, warm.task
-    restore(now.loop, copy.deepcopy(warm.kept))
+    restore(now.loop, warm.kept)
     now.free = None
     with _discovering(found_by):
         found = schedule._discover(now, task, warm.fits)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import os
+from functools import partial
 
 from pima_physics.validation.cases.auto_nodes.study import study
 from pima_physics.validation.cases.auto_nodes.summary import proposals
-from pima_physics.validation.cases.study import arguments, conduct, read_runs
+from pima_physics.validation.cases.study import arguments, conduct
 
 
 def main() -> None:
@@ -24,10 +25,7 @@ def report(options: argparse.Namespace) -> str:
     if options.small:
         options.samples, options.epochs, options.seeds = 1000, 20, min(options.seeds, 1)
     chosen = study(options.samples, options.epochs, options.data)
-    text = conduct(chosen, options)
-    text += "\n" + proposals(chosen, read_runs(options.output / "runs.jsonl"))
-    (options.output / "table.md").write_text(text, encoding="utf-8")
-    return text
+    return conduct(chosen, options, closing=partial(proposals, chosen))
 
 
 if __name__ == "__main__":

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 
 from pima_physics.validation.cases.discovery.study import study
 from pima_physics.validation.cases.discovery.summary import successes
-from pima_physics.validation.cases.study import arguments, conduct, read_runs
+from pima_physics.validation.cases.study import arguments, conduct
 
 
 def main() -> None:
@@ -23,10 +24,7 @@ def report(options: argparse.Namespace) -> str:
     if options.small:
         options.samples, options.epochs, options.seeds = 400, 12, min(options.seeds, 1)
     chosen = study(options.samples, options.epochs, neural=options.neural)
-    text = conduct(chosen, options)
-    text += "\n" + successes(chosen, read_runs(options.output / "runs.jsonl"))
-    (options.output / "table.md").write_text(text, encoding="utf-8")
-    return text
+    return conduct(chosen, options, closing=partial(successes, chosen))
 
 
 if __name__ == "__main__":

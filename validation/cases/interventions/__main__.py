@@ -6,7 +6,7 @@ import argparse
 from dataclasses import replace
 
 from pima_physics.validation.cases.interventions.study import cases, study
-from pima_physics.validation.cases.study import Run, arguments, conduct, read_runs
+from pima_physics.validation.cases.study import Run, arguments, conduct
 
 GOOD = 0.95
 """Least accuracy of every node in a success; with it goes the DAG exact."""
@@ -31,9 +31,7 @@ def report(options: argparse.Namespace) -> str:
         words = options.cases.split(",")
         kept = {k: m for k, m in chosen.methods.items() if any(w in k[0] for w in words)}
         chosen = replace(chosen, methods=kept)
-    text = conduct(chosen, options) + "\n" + successes(read_runs(options.output / "runs.jsonl"))
-    (options.output / "table.md").write_text(text, encoding="utf-8")
-    return text
+    return conduct(chosen, options, closing=successes)
 
 
 def successes(runs: list[Run]) -> str:
