@@ -11,6 +11,7 @@ import xarray as xr
 from pima_physics import plots_statistics as statistics
 from pima_physics import plots_style as look
 from pima_physics import plots_tree as view
+from pima_physics.plots_parameters import parameter_groups
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -62,26 +63,21 @@ def covariates(tree: xr.DataTree, node: str) -> dict[str, float]:
 def levels(
     tree: xr.DataTree, modality: str, parameter: str, node: str, covariate: str
 ) -> tuple[Level, ...]:
-    """A parameter by outcome of a node, in the order of a covariate."""
-    path = f"parameters/{modality}"
-    values, std = (
-        view.variable(tree, path, parameter),
-        view.variable(tree, path, f"{parameter}_std"),
-    )
-    known, outcomes = (
-        view.variable(tree, "covariates", covariate),
-        view.assigned_outcomes(tree, node),
-    )
-    if values is None or known is None or outcomes is None or values.size != len(outcomes):
+    """A parameter by outcome of a node, in the order of a covariate.
+
+    Means and errors are those of :func:`pima_physics.plots_parameters.parameter_groups`.
+    """
+    known = view.variable(tree, "covariates", covariate)
+    outcomes = view.assigned_outcomes(tree, node)
+    if known is None or outcomes is None or known.size != len(outcomes):
         return ()
     places = {
         g.outcome: g for g in statistics.group_statistics(known.values.astype(float), outcomes)
     }
-    own = None if std is None else std.values.astype(float)
     found = [
         Level(g.outcome, g.count, places[g.outcome].mean, places[g.outcome].spread,
               g.mean, g.error, g.spread)
-        for g in statistics.group_statistics(values.values.astype(float), outcomes, own)
+        for g in parameter_groups(tree, modality, parameter, node)
         if g.outcome in places
     ]  # fmt: skip
     return tuple(sorted(found, key=lambda level: level.place))

@@ -63,6 +63,19 @@ def test_levels_are_in_the_order_of_the_covariate(tree: xr.DataTree) -> None:
         assert level.error == groups[level.outcome].error
 
 
+def test_errors_are_those_of_the_results_where_stored(tree: xr.DataTree) -> None:
+    # Samples of a component share its value and do not scatter: their mean has its error still.
+    node = node_of(tree)
+    stored = {
+        f"yield_stress_by_outcome{end}": (("node", "outcome"), [[10.0 * k, 20.0 * k]])
+        for k, end in ((2, ""), (1, "_std"))
+    }
+    group = tree["parameters/curve"].to_dataset().assign_coords(node=[node])
+    tree["parameters/curve"] = xr.DataTree(group.assign(stored))
+    levels = against.levels(tree, "curve", "yield_stress", node, "test_temperature")
+    assert [(level.mean, level.error) for level in levels] == [(40.0, 20.0), (20.0, 10.0)]
+
+
 def test_the_figure_has_units_and_two_standard_errors(tree: xr.DataTree) -> None:
     node = node_of(tree)
     ax = against.plot_against(
