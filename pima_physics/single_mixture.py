@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from pima_physics.evidence import BOOTSTRAPS, STABLE, Finding, predicted
 from pima_physics.nodesets import agreement
 from pima_physics.representations import Representation
 from pima_physics.single_evidence import RIDGE, against_chance, evidence_between
+from pima_physics.single_moves import moved
 
 if TYPE_CHECKING:
     from sklearn.mixture import GaussianMixture
@@ -184,6 +186,8 @@ def fit_stack(
 ) -> GaussianMixture | None:
     """The mixture with the best Bayesian information criterion over starts and covariances.
 
+    From the best start, groups are merged and split as long as that improves it.
+
     Parameters
     ----------
     values : array, shape (sample, axis)
@@ -200,17 +204,29 @@ def fit_stack(
     best: tuple[float, Any] | None = None
     for label in _starts(x, groups, [o[part] for o in others], seed):
         for kind in TYPES:
-            # A group needs more samples than its covariance has axes, or it fits them exactly.
-            fewest = x.shape[1] + 1 if kind == "full" else 2
-            mixture = _fit(x, label, groups, kind, FEW_STEPS)
-            if mixture is None or np.bincount(mixture.predict(x), minlength=groups).min() < fewest:
+            mixture = _filled(x, groups, kind, label, FEW_STEPS)
+            if mixture is None:
                 continue
             bic = float(mixture.bic(x))
             if best is None or bic < best[0]:
                 best = bic, mixture
     if best is None:
         return None
-    return _fit(x, best[1].predict(x), groups, best[1].covariance_type, MANY_STEPS)
+    kind = best[1].covariance_type
+    better = moved(x, best[1], partial(_filled, x, groups, kind))
+    return _fit(x, better.predict(x), groups, kind, MANY_STEPS)
+
+
+def _filled(x: Array, groups: int, kind: str, label: Labels, steps: int) -> GaussianMixture | None:
+    """Expectation maximisation from a partition, None where it leaves a group too small.
+
+    A group needs more samples than its covariance has axes, or it fits them exactly.
+    """
+    fewest = x.shape[1] + 1 if kind == "full" else 2
+    mixture = _fit(x, label, groups, kind, steps)
+    if mixture is None or np.bincount(mixture.predict(x), minlength=groups).min() < fewest:
+        return None
+    return mixture
 
 
 def _starts(x: Array, groups: int, others: Sequence[Labels], seed: int) -> Iterator[Labels]:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
+from sklearn.metrics import adjusted_rand_score
+from sklearn.mixture import GaussianMixture
 
 from pima_physics.representations import Representation
 from pima_physics.single_evidence import evidence_between
-from pima_physics.single_mixture import find_mixture, fit_stack, stack_of
+from pima_physics.single_mixture import _filled, find_mixture, fit_stack, stack_of
+from pima_physics.single_moves import moved, moves
 
 
 def views(*parts: np.ndarray) -> list[Representation]:
@@ -101,3 +105,47 @@ def test_partitions_found_otherwise_are_starts(groups: int) -> None:
     assert alone is not None and helped is not None
     # Later steps of the fit may raise either; a better start is not thrown away.
     assert helped.bic(x) <= alone.bic(x) + 1e-6 * abs(alone.bic(x))
+
+
+def in_a_trap() -> tuple[np.ndarray, np.ndarray, GaussianMixture]:
+    """Four sheets, and the mixture that takes two of them for one and cuts another in halves."""
+    rng = np.random.default_rng(4)
+    group = rng.integers(0, 4, 1200)
+    centre = np.array([[0.0, 0.0], [0.0, 1.5], [20.0, 0.0], [0.0, 20.0]])[group]
+    x = centre + rng.normal(size=(1200, 2)) * [4.0, 0.15]
+    start = np.select([group == 1, (group == 3) & (x[:, 0] > 0.0)], [0, 1], group)
+    trapped = _filled(x, 4, "full", start, 300)
+    assert trapped is not None
+    return x, group, trapped
+
+
+def test_moves_lead_out_of_a_local_optimum() -> None:
+    x, group, trapped = in_a_trap()
+    assert adjusted_rand_score(group, trapped.predict(x)) < 0.8
+    free = moved(x, trapped, partial(_filled, x, 4, "full"))
+    assert adjusted_rand_score(group, free.predict(x)) > 0.99
+    assert free.bic(x) < trapped.bic(x)
+
+
+def test_a_mixture_without_a_better_move_stays() -> None:
+    x, group, _ = in_a_trap()
+    right = _filled(x, 4, "full", group, 300)
+    assert right is not None
+    assert moved(x, right, partial(_filled, x, 4, "full")) is right
+
+
+def test_every_move_merges_two_groups_and_keeps_their_number() -> None:
+    x, _, trapped = in_a_trap()
+    label = trapped.predict(x)
+    proposed = list(moves(x, trapped))
+    assert len(proposed) == 6 * 2 * 2  # pairs, other groups, axes
+    for new in proposed:
+        assert np.bincount(new, minlength=4).min() > 0
+        merged = [k for k in range(4) if (np.bincount(new[label == k], minlength=4) > 0).sum() == 1]
+        assert len(merged) == 3 and len({new[label == k][0] for k in merged}) == 2
+
+
+def test_two_groups_have_no_third_to_split() -> None:
+    x = np.random.default_rng(5).normal(size=(200, 2))
+    mixture = fit_stack(x, 2, seed=0)
+    assert mixture is not None and list(moves(x, mixture)) == []
