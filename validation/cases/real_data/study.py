@@ -108,7 +108,7 @@ def study(epochs: int, folder: str | Path | None = None) -> Study:
         methods[name, "pima_physics"] = partial(_ours, case, folder, epochs)
         for kind in ("full", "diag"):
             label = f"Gaussian mixture, {kind} covariance"
-            methods[name, label] = partial(_mixture, case, folder, kind)
+            methods[name, label] = partial(mixture_of, case, folder, kind)
     return Study(
         name="real_data",
         title="Known factors of data that were not made here",
@@ -118,7 +118,21 @@ def study(epochs: int, folder: str | Path | None = None) -> Study:
     )
 
 
-def _ours(case: Case, folder: str | Path | None, epochs: int, seed: int) -> dict[str, float]:
+@dataclass(frozen=True)
+class Fitted:
+    """A fit of one seed, with what was hidden from it."""
+
+    result: pima.FitResult
+    truth: Truth
+    labels: np.ndarray
+    scores: Mapping[str, float]
+
+
+def _ours(case: Case, folder: str | Path | None, epochs: int, seed: int) -> Mapping[str, float]:
+    return fitted(case, folder, epochs, seed).scores
+
+
+def fitted(case: Case, folder: str | Path | None, epochs: int, seed: int) -> Fitted:
     """Fit as a user would; score the discovery and the final posterior."""
     data, truth = case.rows(folder, seed)
     known = truth.labels[case.factor].values
@@ -131,21 +145,22 @@ def _ours(case: Case, folder: str | Path | None, epochs: int, seed: int) -> dict
     options: dict[str, Any] = {"epochs": epochs, "learning_rate": case.learning_rate}
     prepared = prepare_fit(model, data, seed=seed)
     with watched() as seen:
-        tree = pima.fit(model, data, seed=seed, prepared=prepared, device="cpu", **options).tree
+        result = pima.fit(model, data, seed=seed, prepared=prepared, device="cpu", **options)
     (finding,) = seen[-1].discovery.findings
-    labels = from_tree(tree).labels
+    labels = from_tree(result.tree).labels
     assert labels is not None
     train = prepared.parts.train
     found = match_nodes(known[train], finding.probability.argmax(1))
-    return {
+    scores = {
         **scored(case, truth, labels[:, 0]),
         "found_ari": found.ari,
         "supported": float(finding.supported),
         "evidence": finding.evidence,
     }
+    return Fitted(result, truth, labels[:, 0], scores)
 
 
-def _mixture(case: Case, folder: str | Path | None, kind: str, seed: int) -> dict[str, float]:
+def mixture_of(case: Case, folder: str | Path | None, kind: str, seed: int) -> dict[str, float]:
     """A mixture of Gaussians on the stacked, standardised values."""
     from sklearn.mixture import GaussianMixture
 
