@@ -215,7 +215,10 @@ def _parameter_rows(plan: Plan) -> Iterator[list[str]]:
         if not isinstance(modality, Physics):
             continue
         for key, parameter in modality.simulator.parameters.items():
-            yield [name, key, *parameter_cells(parameter)]
+            cells = parameter_cells(parameter)
+            if key in modality.known:
+                cells = ["by sample", *cells[1:-1], f"no, known from {modality.known[key]}"]
+            yield [name, key, *cells]
 
 
 def shown_unit(unit: str) -> str:

@@ -16,7 +16,8 @@ from torch import Tensor
 from pima_physics.dataset_factors import read_interventions, read_labels
 from pima_physics.dataset_files import open_dataset
 from pima_physics.dataset_groups import whole_groups
-from pima_physics.dataset_info import Coordinate, ModalityInfo, Request
+from pima_physics.dataset_info import Coordinate, Input, ModalityInfo, Request
+from pima_physics.dataset_inputs import read_inputs
 from pima_physics.dataset_records import Data, ModalityData, Split
 from pima_physics.dataset_source import find_source
 from pima_physics.dataset_standardise import standardise
@@ -25,6 +26,7 @@ from pima_physics.errors import DataError, InputError, Problems, closest
 __all__ = [
     "Coordinate",
     "Data",
+    "Input",
     "ModalityData",
     "ModalityInfo",
     "Request",
@@ -100,8 +102,9 @@ def prepare(
                 require_all=require_all,
                 warnings=warnings,
             )
+            inputs = read_inputs(dataset, request, sample_dim=sample_dim, warnings=warnings)
             modalities[request.name] = standardise(
-                source, info=info, train=chosen, dtype=dtype, warnings=warnings
+                source, inputs, info=info, train=chosen, dtype=dtype, warnings=warnings
             )
         except InputError as error:
             problems.add(error)

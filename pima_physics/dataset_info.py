@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,12 +17,36 @@ from pima_physics.units import DIMENSIONLESS, difference
 
 
 @dataclass(frozen=True)
+class Input:
+    """A parameter of a law that is known of every sample.
+
+    Attributes
+    ----------
+    variable : str
+        Of the data, with the sample as its only dimension.
+    unit : str
+        Of the parameter; the values are kept in it, in :attr:`ModalityData.grid`.
+    low, high : float
+        Bounds of the parameter.
+    shift, scale : float
+        Centre and spread over the training samples, for the encoder.
+    """
+
+    variable: str
+    unit: str
+    low: float = -math.inf
+    high: float = math.inf
+    shift: float = 0.0
+    scale: float = 1.0
+
+
+@dataclass(frozen=True)
 class Request:
     """One modality's wish: which variables, in which unit, under which likelihood.
 
     Several scalar variables are stacked to a vector. ``coordinates`` names, for a dimension, the
     variable that holds its coordinate where that is not the variable of the same name; with dims
-    (sample, dim) it is an own grid per sample.
+    (sample, dim) it is an own grid per sample. ``inputs`` are known parameters of its law.
     """
 
     name: str
@@ -29,6 +54,7 @@ class Request:
     units: str | None = None
     likelihood: str = "normal"
     coordinates: Mapping[str, str] = field(default_factory=dict)
+    inputs: Mapping[str, Input] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         names = (self.variables,) if isinstance(self.variables, str) else tuple(self.variables)
@@ -77,6 +103,8 @@ class ModalityInfo:
         stored = (data - shift) / scale; both broadcast to ``shape``.
     has_missing : bool
         Whether a sample that is present has gaps.
+    inputs : mapping of Input
+        Parameter of the law -> what is known of it.
     """
 
     name: str
@@ -89,6 +117,7 @@ class ModalityInfo:
     scale: np.ndarray
     likelihood: str = "normal"
     has_missing: bool = False
+    inputs: Mapping[str, Input] = field(default_factory=dict)
 
     @property
     def stacked(self) -> bool:
@@ -103,7 +132,9 @@ class ModalityInfo:
     def request(self) -> Request:
         """The request that leads to this modality again."""
         given = {c.dim: c.name for c in self.coordinates.values() if c.name != c.dim}
-        return Request(self.name, self.variables, self.unit, self.likelihood, coordinates=given)
+        return Request(
+            self.name, self.variables, self.unit, self.likelihood, given, inputs=self.inputs
+        )
 
     def destandardise(self, values: Tensor) -> Tensor:
         """Return stored values in data units, in float64: shift and scale may be far apart."""
@@ -182,6 +213,12 @@ class ModalityInfo:
             "likelihood": self.likelihood,
             "has_missing": self.has_missing,
         }
+        if self.inputs:
+            # Without bounds there is nothing to write: JSON knows no infinity.
+            record["inputs"] = {
+                key: {k: v for k, v in asdict(i).items() if v not in (math.inf, -math.inf)}
+                for key, i in self.inputs.items()
+            }
         return json.dumps(record, allow_nan=False)
 
     @classmethod
@@ -193,6 +230,7 @@ class ModalityInfo:
             values = np.empty((0, c["values"])) if c["own_grid"] else np.asarray(c["values"])
             coordinates[key] = Coordinate(c["name"], c["unit"], values, c["dim"])
         record["coordinates"] = coordinates
+        record["inputs"] = {k: Input(**v) for k, v in record.get("inputs", {}).items()}
         for key in ("variables", "dims", "shape"):
             record[key] = tuple(record[key])
         for key in ("shift", "scale"):

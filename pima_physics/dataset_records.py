@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from pima_physics.dataset_info import ModalityInfo
+from pima_physics.dataset_inputs import standardised
 from pima_physics.masks import expand, per_sample
 
 Index = slice | Tensor | np.ndarray
@@ -29,7 +30,7 @@ class ModalityData:
     present : Tensor of bool, shape (N,)
         Samples of which anything was observed.
     grid : mapping of Tensor, shape (N, n)
-        Own coordinate grids, in the coordinate's unit.
+        Own coordinate grids, in the coordinate's unit, and known parameters of the law, (N, 1).
     """
 
     info: ModalityInfo
@@ -37,6 +38,11 @@ class ModalityData:
     mask: Tensor
     present: Tensor
     grid: Mapping[str, Tensor] | None = None
+
+    @property
+    def known(self) -> Tensor | None:
+        """Known parameters of the law, standardised, (N, input); None without any."""
+        return standardised(self.info.inputs, self.grid)
 
     @property
     def observed_share(self) -> float:

@@ -8,6 +8,7 @@ numbers are 1e-30 or 1e+200 change nothing.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,7 @@ import torch
 from pima_physics.dataset_checks import RAW, raise_scan, raise_unobserved, unsuitable, warn_far
 from pima_physics.dataset_coordinates import fill_grid
 from pima_physics.dataset_info import ModalityInfo
+from pima_physics.dataset_inputs import check_inputs, with_spread
 from pima_physics.dataset_records import ModalityData
 from pima_physics.dataset_source import Source
 from pima_physics.dataset_store import Store
@@ -37,6 +39,7 @@ class Moments:
 
 def standardise(
     source: Source,
+    inputs: Mapping[str, np.ndarray],
     *,
     info: ModalityInfo | None,
     train: np.ndarray,
@@ -48,6 +51,8 @@ def standardise(
     Parameters
     ----------
     source : Source
+    inputs : mapping of array, shape (N, 1)
+        Known parameters of its law.
     info : ModalityInfo, optional
         Of the fit, in prediction: its shift and scale are used.
     train : ndarray of bool, shape (N,)
@@ -63,7 +68,7 @@ def standardise(
     """
     likelihood = source.request.likelihood if info is None else info.likelihood
     if too_large(source, dtype):
-        return _on_disk(source, info, train, likelihood, dtype, warnings)
+        return _on_disk(source, inputs, info, train, likelihood, dtype, warnings)
     magnitude = _scan(source, train, likelihood, fitting=info is None)
     if info is not None:
         shift, scale = info.shift, info.scale
@@ -76,16 +81,14 @@ def standardise(
     present = mask.flatten(1).any(1)
     if info is None:
         gaps = bool((~mask.flatten(1)[present]).any())
-        info = _info(source, shift, scale, likelihood, gaps)
-    grid = None
-    if source.grids:
-        _check_grids(source, mask)
-        grid = {k: torch.as_tensor(fill_grid(g)).to(dtype) for k, g in source.grids.items()}
-    return ModalityData(info, values, mask, present, grid)
+        info = _info(source, shift, scale, likelihood, gaps, inputs, train)
+    _check_grids(source, mask)
+    return ModalityData(info, values, mask, present, _grid(source, inputs, dtype))
 
 
 def _on_disk(
     source: Source,
+    inputs: Mapping[str, np.ndarray],
     info: ModalityInfo | None,
     train: np.ndarray,
     likelihood: str,
@@ -106,19 +109,43 @@ def _on_disk(
             variance = found.square / np.maximum(found.count, 1)
             moments = Moments(found.count, found.mean, variance, found.divisor)
             shift, scale = _shift_scale(source, moments, warnings)
-        info = _info(source, shift, scale, likelihood, found.gaps)
+        info = _info(source, shift, scale, likelihood, found.gaps, inputs, train)
     ends = np.stack([found.low, found.high])
     away = np.abs((ends - np.reshape(shift, -1)) / np.reshape(scale, -1))
     warn_far(source, float(np.nanmax(away)), shift, scale, dtype, warnings)
-    grid = {k: torch.as_tensor(fill_grid(g)).to(dtype) for k, g in source.grids.items()} or None
     present = torch.from_numpy(found.present)
+    grid = _grid(source, inputs, dtype)
     share = found.observed / max(1, source.size * max(1, int(np.prod(source.shape))))
     store = Store(source, shift, scale, dtype, found.digest, share)
     return StreamedModality(info, store, present, grid)
 
 
+def _grid(
+    source: Source,
+    inputs: Mapping[str, np.ndarray],
+    dtype: torch.dtype,
+) -> dict[str, torch.Tensor] | None:
+    """Own grids and known parameters of all samples, without gaps."""
+    both = set(inputs) & set(source.coordinates)
+    if both:
+        raise DataError(
+            f"modality '{source.request.name}': parameter and coordinate have the same name",
+            found=", ".join(sorted(both)),
+            fix="rename the coordinate in the data",
+        )
+    check_inputs(source.request, inputs)
+    each = {k: fill_grid(g) for k, g in source.grids.items()} | dict(inputs)
+    return {k: torch.as_tensor(v).to(dtype) for k, v in each.items()} or None
+
+
 def _info(
-    source: Source, shift: np.ndarray, scale: np.ndarray, likelihood: str, gaps: bool
+    source: Source,
+    shift: np.ndarray,
+    scale: np.ndarray,
+    likelihood: str,
+    gaps: bool,
+    inputs: Mapping[str, np.ndarray],
+    train: np.ndarray,
 ) -> ModalityInfo:
     return ModalityInfo(
         name=source.request.name,
@@ -131,6 +158,7 @@ def _info(
         scale=scale,
         likelihood=likelihood,
         has_missing=gaps,
+        inputs=with_spread(source.request.inputs, inputs, train),
     )
 
 

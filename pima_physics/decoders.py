@@ -27,7 +27,8 @@ class Decoder(nn.Module, ABC):
         ----------
         z : Tensor, shape (batch, latent)
         grid : mapping, optional
-            Coordinate name -> own grid per sample, shape (batch, points).
+            Coordinate name -> own grid per sample, shape (batch, points); name of a parameter that
+            is known of every sample -> its values, shape (batch, 1).
 
         Returns
         -------
@@ -229,6 +230,7 @@ class Law(nn.Module):
         self.simulator = simulator
         self.observe = observe
         self.free = tuple(simulator.free)
+        self.known = tuple(info.inputs)
         self.shape = tuple(info.shape)
         self.binding = bind_coordinates(simulator, info)
         self._factors = {}
@@ -265,12 +267,16 @@ class Law(nn.Module):
         declared = self.simulator.parameters
         return {name: declared[name].constrain(raw[:, j]) for j, name in enumerate(self.free)}
 
+    def known_of(self, grid: Mapping[str, Tensor] | None, like: Tensor) -> dict[str, Tensor]:
+        """Parameters that are known of every sample, each of shape (batch,)."""
+        return {name: grid[name][:, 0].to(like) for name in self.known} if grid else {}
+
     def forward(self, raw: Tensor, grid: Mapping[str, Tensor] | None) -> Tensor:
         """Prediction in stored values, shape (batch, *shape)."""
         # In training on a GPU nothing waits: the bound is looked at after the epoch.
         outputs = self.simulator.simulate(
             self.coordinates(grid, raw),
-            self.parameters_of(raw),
+            self.parameters_of(raw) | self.known_of(grid, raw),
             check_finite=not (self.training and raw.is_cuda),
         )
         flat = outputs[self.observe] * self.gain.to(raw) + self.offset.to(raw)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from pima_physics.dataset import Request
+from pima_physics.dataset import Input, Request
 from pima_physics.errors import ConfigError, closest
 from pima_physics.likelihoods import LIKELIHOODS
 from pima_physics.simulator import Simulator
@@ -81,10 +81,16 @@ class Physics:
         every joint outcome of the nodes.
     parameters : mapping, optional
         Name -> changes of a declared parameter: ``bounds``, ``value``, ``vary``, ``units``, ...
+        ``{"variable": NAME}``: known of every sample from that variable of the data, such as a dose
+        or a length; it is not inferred.
     discrepancy : bool
         Add a small neural correction to the law; its share of the variance is reported.
     hidden : tuple of int
         Widths of the hidden layers of the encoder.
+    coordinates : mapping, optional
+        Dimension -> variable that holds an own grid per sample.
+    known : mapping, optional
+        Parameter -> variable of the data that it is known from, as given in ``parameters``.
     """
 
     simulator: Simulator
@@ -97,6 +103,7 @@ class Physics:
     discrepancy: bool = False
     hidden: tuple[int, ...] = (128, 64)
     coordinates: Mapping[str, str] = field(default_factory=dict)
+    known: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _check_choice("parameter scope (per)", self.per, ("sample", "component"))
@@ -118,15 +125,47 @@ class Physics:
         _check_choice("output (observe)", self.observe, outputs)
         if self.variable is None:
             object.__setattr__(self, "variable", self.observe)
-        if self.parameters:
-            object.__setattr__(self, "simulator", self.simulator.replace(**self.parameters))
+        if self.parameters or self.known:
+            known, changes = _known_apart(self.parameters)
+            known = {**self.known, **known}
+            law = self.simulator.replace(**changes)
+            law = law.replace(**{name: {"vary": False} for name in known})
+            object.__setattr__(self, "simulator", law)
+            object.__setattr__(self, "known", known)
             object.__setattr__(self, "parameters", {})
+        if self.known and self.per == "component":
+            raise ConfigError(
+                "a parameter that is known of every sample cannot be one of a component",
+                found=", ".join(self.known),
+                fix="use per: sample",
+            )
         object.__setattr__(self, "hidden", tuple(int(h) for h in self.hidden))
 
     def request(self, name: str) -> Request:
         """What the dataset must supply for this modality."""
         assert self.variable is not None
-        return _request(name, self.variable, self.units, self.likelihood, self.coordinates)
+        request = _request(name, self.variable, self.units, self.likelihood, self.coordinates)
+        inputs = {}
+        for parameter, variable in self.known.items():
+            declared = self.simulator.parameters[parameter]
+            inputs[parameter] = Input(variable, declared.unit, *declared.bounds)
+        return replace(request, inputs=inputs)
+
+
+def _known_apart(parameters: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, Any]]:
+    """Variables that parameters are known from, and what else is changed of all."""
+    known, changes = {}, dict(parameters)
+    for name, change in parameters.items():
+        if isinstance(change, Mapping) and "variable" in change:
+            rest = {k: v for k, v in change.items() if k != "variable"}
+            if {"vary", "value"} & set(rest):
+                raise ConfigError(
+                    f"parameter '{name}' is known from a variable, and is given otherwise, too",
+                    found=", ".join(change),
+                    fix="keep variable, or vary and value",
+                )
+            known[name], changes[name] = str(change["variable"]), rest
+    return known, changes
 
 
 Modality = Neural | Physics

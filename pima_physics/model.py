@@ -165,7 +165,8 @@ class Network(nn.Module):
         seen = [batch.modalities[name] for name in self.names]
         pairs = zip(encoders, seen, strict=True)
         with self._precision():
-            features = torch.stack([e.features(x.values, x.mask) for e, x in pairs])  # type: ignore[operator]
+            each = [e.features(x.values, x.mask, x.known) for e, x in pairs]  # type: ignore[operator]
+            features = torch.stack(each)
         return expert(features.to(self.mixture.mean.dtype))
 
     @contextlib.contextmanager

@@ -19,15 +19,17 @@ MOST_POINTS = 250
 
 
 def parameter_names(tree: xr.DataTree, modality: str) -> tuple[str, ...]:
-    """Physical parameters of a modality that vary, without their companions.
+    """Physical parameters of a modality that were inferred, without their companions.
 
-    Companions carry errors and means of a group; a number without dimensions is fixed.
+    Companions carry errors and means of a group; a number without dimensions is fixed, and one
+    with the attribute ``known_from`` is known.
     """
     group = view.dataset(tree, f"parameters/{modality}")
     if group is None:
         return ()
     endings = ("_by_component_std", "_by_component", "_by_outcome_std", "_by_outcome", "_std")
-    varying = [str(name) for name, array in group.data_vars.items() if array.ndim]
+    varying = [str(name) for name, array in group.data_vars.items()
+               if array.ndim and "known_from" not in array.attrs]  # fmt: skip
     bare = (next((n.removesuffix(e) for e in endings if n.endswith(e)), n) for n in varying)
     return tuple(dict.fromkeys(bare))
 

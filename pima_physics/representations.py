@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from pima_physics.calibrate import Calibration
-from pima_physics.dataset import Data
+from pima_physics.dataset import Data, ModalityData
 from pima_physics.decoders import PhysicsDecoder
 from pima_physics.model import Network
 
@@ -119,7 +119,21 @@ def _flatten(data: Data, name: str, present: NDArray[np.bool_]) -> Array:
     std = np.sqrt((centred**2).sum(0) / count)
     # Features without spread of their own (a background pixel) are left at zero.
     spread = std > 1e-3 * std.max(initial=0.0)
-    return centred * np.where(spread, 1.0 / np.sqrt(np.maximum(std, 1e-300)), 0.0)
+    scaled = centred * np.where(spread, 1.0 / np.sqrt(np.maximum(std, 1e-300)), 0.0)
+    return without_known(scaled, modality, present)
+
+
+def without_known(values: Array, modality: ModalityData, present: NDArray[np.bool_]) -> Array:
+    """Values (sample, feature) less their linear regression on known parameters of the law.
+
+    Groups of a dose that was given are no discovery.
+    """
+    if modality.known is None:
+        return values
+    known = _numpy(modality.known)
+    away = np.where(present[:, None], known - known[present].mean(0), 0.0)
+    design = np.concatenate([present[:, None], away], axis=1)
+    return values - away @ np.linalg.lstsq(design, values, rcond=None)[0][1:]
 
 
 def principal_components(values: Array, present: NDArray[np.bool_], axes: int) -> Array:

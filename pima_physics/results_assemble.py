@@ -19,7 +19,7 @@ from pima_physics.results_evidence import informed
 from pima_physics.results_features import features_group
 from pima_physics.results_fields import reconstruction_group, reproduce
 from pima_physics.results_misfit import misfit_metrics
-from pima_physics.results_parameters import parameters_group
+from pima_physics.results_parameters import known_parameters, parameters_group
 from pima_physics.results_parts import law_of
 from pima_physics.results_physics import discrepancy_share, estimate
 from pima_physics.results_provenance import root_attributes
@@ -67,7 +67,12 @@ def build_tree(
     estimates = estimate(network, data, parts, posterior)
     for name, found in estimates.items():
         groups[f"parameters/{safe(name)}"] = parameters_group(
-            found, law_of(network, name).simulator, posterior.responsibility, dag, labels
+            found,
+            law_of(network, name).simulator,
+            posterior.responsibility,
+            dag,
+            labels,
+            known_parameters(data.modalities[name]),
         )
     reproductions = reproduce(network, data, parts)
     outcome = groups["posterior"]["node_outcome"].values
@@ -83,7 +88,9 @@ def build_tree(
         explained,
         discrepancy_share(network, data, posterior),
     )
-    used = {v for info in network.infos.values() for v in info.variables}
+    infos = network.infos.values()
+    used = {v for info in infos for v in info.variables}
+    used |= {known.variable for info in infos for known in info.inputs.values()}
     covariates = covariates_group(dataset, data.sample_dim, labels, used)
     if covariates.data_vars:
         groups["covariates"] = covariates

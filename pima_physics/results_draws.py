@@ -20,6 +20,7 @@ from pima_physics.results_fields import predict_chunk
 from pima_physics.results_parameters import attributes, shown_parameters
 from pima_physics.results_parts import law_of, likelihood_of
 from pima_physics.results_tree import PLAIN, node_coordinate, safe
+from pima_physics.units import convert
 
 Array = NDArray[Any]
 Grids = Mapping[str, Mapping[str, Array]]
@@ -42,16 +43,20 @@ class Drawn:
 
 
 def typical_grids(network: Network, tree: xr.DataTree) -> dict[str, dict[str, Array]]:
-    """Own coordinate grids for new samples: at each point the median over the fitted samples."""
+    """Own coordinate grids and known parameters for new samples: medians over fitted samples."""
     found: dict[str, dict[str, Array]] = {}
     for name, info in network.infos.items():
         keys = [key for key, c in info.coordinates.items() if c.own_grid]
-        if not keys:
+        if not keys and not info.inputs:
             continue
         group = tree[f"reconstruction/{safe(name)}"].to_dataset()
         rest = [d for d in group["observed"].dims if d != "sample"]
         seen = group["observed"].notnull().any(rest).values
         found[name] = {key: np.nanmedian(group[key].values[seen], axis=0) for key in keys}
+        for parameter, known in info.inputs.items():
+            values = tree[f"parameters/{safe(name)}"].to_dataset()[safe(parameter)]
+            middle = np.median(convert(values.values, values.attrs["units"], known.unit))
+            found[name][parameter] = np.atleast_1d(middle)
     return found
 
 
@@ -139,6 +144,9 @@ def drawn_dataset(
         grid = {k: np.broadcast_to(g, (size, len(g))) for k, g in grids.get(name, {}).items()}
         for variable, array in _variables(info, drawn.values[name], sample_dim, grid).items():
             found[variable if variable not in found else f"{variable}_{safe(name)}"] = array
+        for parameter, known in info.inputs.items():
+            held = np.full(size, float(grids[name][parameter][0]))
+            found[known.variable] = xr.DataArray(held, dims=sample_dim, attrs={"units": known.unit})
     for name, parameters in drawn.parameters.items():
         simulator = law_of(network, name).simulator
         for key, value in parameters.items():

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from pima_physics.dag import DAG
+from pima_physics.dataset import ModalityData
 from pima_physics.parameters import Parameter
 from pima_physics.results_misfit import Misfit
 from pima_physics.results_tree import (
@@ -145,12 +146,15 @@ def parameters_group(
     responsibility: Array,
     dag: DAG,
     labels: Array,
+    known: Mapping[str, tuple[str, Array]],
 ) -> xr.Dataset:
     """/parameters/<modality>: by sample, component and outcome, in the units to be shown.
 
     Parameters
     ----------
     responsibility : array (sample, component)
+    known : mapping of (variable, array (sample,))
+        Parameters known of every sample, from :func:`known_parameters`.
     """
     means, errors = by_outcome(estimates, responsibility, dag)
     shape = (len(dag.nodes), max(dag.outcomes))
@@ -171,7 +175,11 @@ def parameters_group(
             variables[f"{name}{ending}"] = (dims, shown, attributes(parameter))
             variables[f"{name}{ending}_std"] = (dims, spread, error_attributes(parameter))
     for name, parameter in simulator.parameters.items():
-        if name not in estimates.names:
+        if name in known:
+            variable, values = known[name]
+            shown, _ = in_shown_units(parameter, values, np.array(0.0))
+            variables[name] = ("sample", shown, attributes(parameter) | {"known_from": variable})
+        elif name not in estimates.names:
             shown, _ = in_shown_units(parameter, np.array(parameter.typical), np.array(0.0))
             variables[name] = ((), shown, attributes(parameter))
     return xr.Dataset(
@@ -188,6 +196,12 @@ def parameters_group(
         },
         attrs={"simulator": simulator.reference},
     )  # fmt: skip
+
+
+def known_parameters(modality: ModalityData) -> dict[str, tuple[str, Array]]:
+    """Parameters known of every sample: the variable that says them, values (sample,)."""
+    grid, inputs = modality.grid or {}, modality.info.inputs
+    return {p: (i.variable, grid[p][:, 0].double().cpu().numpy()) for p, i in inputs.items()}
 
 
 def in_shown_units(parameter: Parameter, value: Array, std: Array) -> tuple[Array, Array]:

@@ -157,7 +157,7 @@ def remaining(data: Curves, raw: Tensor) -> Misfit | None:
     """What the law leaves of some samples, compared with their noise."""
     shape = (len(raw), *data.law.shape)
     residual, weight = _residuals(data, raw).reshape(shape), data.weight.reshape(shape)
-    own = list((data.grid or {}).values())
+    own = [g for k, g in (data.grid or {}).items() if k not in data.law.known]
     order = own[0].argsort(1) if len(own) == 1 and residual.ndim == 2 else None
     return misfit(residual, weight, raw.shape[1], order)
 

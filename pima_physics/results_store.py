@@ -124,8 +124,8 @@ def _modality(modality: Modality) -> dict[str, Any]:
     found: dict[str, Any] = {key: getattr(modality, key) for key in keys}
     found["coordinates"] = dict(modality.coordinates)
     if isinstance(modality, Physics):
-        law = modality.simulator
-        found["simulator"] = law.reference
+        found |= {"known": dict(modality.known)} if modality.known else {}
+        found["simulator"] = (law := modality.simulator).reference
         found["parameters"] = {name: asdict(p) for name, p in law.parameters.items()}
     return found
 

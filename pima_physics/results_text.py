@@ -155,6 +155,10 @@ def _parameters(tree: xr.DataTree) -> Iterator[str]:
             if array.ndim == 0:
                 yield f"  {label}: {number(float(array))}, fixed"
                 continue
+            if "known_from" in array.attrs:
+                span = f"{number(float(array.min()))} to {number(float(array.max()))}"
+                yield f"  {label}: {span}, known from {array.attrs['known_from']}"
+                continue
             yield f"  {label}: {_by_outcome(group, name, owned)}"
 
 

@@ -12,6 +12,7 @@ from pima_physics.dataset import Data
 from pima_physics.evidence import STABLE, Finding
 from pima_physics.matching import matched_share
 from pima_physics.prototypes import Block, nearest, partition, partition_evidence
+from pima_physics.representations import without_known
 
 Array = NDArray[np.float64]
 
@@ -83,9 +84,9 @@ def blocks_of(data: Data) -> list[Block]:
     blocks = []
     for modality in data.modalities.values():
         mask = modality.mask.double().cpu().numpy().reshape(data.size, -1)
-        blocks.append(
-            Block(modality.values.double().cpu().numpy().reshape(mask.shape) * mask, mask)
-        )
+        values = modality.values.double().cpu().numpy().reshape(mask.shape) * mask
+        seen = modality.present.cpu().numpy()
+        blocks.append(Block(without_known(values, modality, seen) * mask, mask))
     return blocks
 
 
