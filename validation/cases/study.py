@@ -15,16 +15,21 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pima_physics import __version__
 from pima_physics.validation.software import versions
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "xarray")
 
 ABSENT = "not installed"
+# Panels side by side in the figure.
+MOST_PANELS = 8
 Scores = Mapping[str, float]
 Method = Callable[[int], Scores]
 """Seed -> scores by name; NaN where a method has none."""
@@ -216,23 +221,43 @@ def _line(run: Run, columns: Mapping[str, str]) -> str:
 
 
 def figure(study: Study, runs: Sequence[Run], path: Path) -> None:
-    """One panel for each score: every run a point, the median a line."""
+    """A block for each case, a panel for each score: every run a point, the median a line."""
     from matplotlib.figure import Figure
 
-    names = [f"{case}: {method}" if case else method for case, method in study.methods]
-    height = 1.2 + 0.26 * len(names)
-    canvas = Figure(figsize=(2.2 + 2.4 * len(study.columns), height), layout="constrained")
-    axes = np.atleast_1d(canvas.subplots(1, len(study.columns), sharey=True))
-    for ax, (column, heading) in zip(axes, study.columns.items(), strict=True):
-        for place, (case, method) in enumerate(study.methods):
-            own = [r for r in runs if (r.case, r.method) == (case, method)]
-            values = [r.scores.get(column, np.nan) for r in own]
-            known = [v for v in values if np.isfinite(v)]
-            ax.plot(known, [place] * len(known), "o", color="tab:blue", alpha=0.5, markersize=4)
-            if known:
-                ax.plot(np.median(known), place, "|", color="black", markersize=14)
-        ax.set_xlabel(heading)
-        ax.grid(axis="x", alpha=0.3)
-    axes[0].set_yticks(range(len(names)), names)
-    axes[0].invert_yaxis()
-    canvas.savefig(path, dpi=110)
+    columns = list(study.columns)
+    bands = np.array_split(columns, -(-len(columns) // MOST_PANELS))
+    blocks = [(case, band) for case in dict.fromkeys(c for c, _ in study.methods) for band in bands]
+    sizes = [sum(case == c for c, _ in study.methods) for case, _ in blocks]
+    wide = max(map(len, bands))
+    high = sum(0.75 + 0.22 * n for n in sizes)
+    canvas = Figure(figsize=(2.5 + 2.2 * wide, high), layout="constrained")
+    ratios = [0.4 + 0.22 * n for n in sizes]
+    grid = canvas.subplots(len(blocks), wide, squeeze=False, height_ratios=ratios)
+    for row, (case, band) in zip(grid, blocks, strict=True):
+        methods = [m for c, m in study.methods if c == case]
+        own = [r for r in runs if r.case == case]
+        for ax, column in zip(row, band, strict=False):
+            _panel(ax, methods, [r for r in own if column in r.scores], column)
+            ax.set_xlabel(study.columns[column])
+        for ax in row[len(band) :]:
+            ax.set_visible(False)
+        row[0].set_yticks(range(len(methods)), methods)
+        row[0].set_title(case, loc="left", fontweight="bold")
+    canvas.savefig(path, dpi=80)
+
+
+def _panel(ax: Axes, methods: Sequence[str], runs: Sequence[Run], column: str) -> None:
+    """One score of all methods."""
+    for place, method in enumerate(methods):
+        values = [r.scores[column] for r in runs if r.method == method]
+        known = [v for v in values if np.isfinite(v)]
+        ax.plot(known, [place] * len(known), "o", color="tab:blue", alpha=0.5, markersize=4)
+        if known:
+            ax.plot(np.median(known), place, "|", color="black", markersize=12)
+    ax.set_ylim(len(methods) - 0.5, -0.5)
+    ax.set_yticks([])
+    ax.grid(axis="x", alpha=0.3)
+    if ax.lines and any(len(line.get_xdata()) for line in ax.lines):
+        ax.locator_params(axis="x", nbins=4)
+    else:
+        ax.set_xticks([])
