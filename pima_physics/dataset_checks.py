@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from pima_physics.dataset_source import Source
+from pima_physics.dataset_slices import Source
 from pima_physics.errors import DataError, Problems, UnitError
 from pima_physics.units import DIMENSIONLESS, compatible
 

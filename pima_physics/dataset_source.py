@@ -1,10 +1,8 @@
-"""Find the variables of a modality, check them, and read them in slices of samples."""
+"""Find the variables of a modality, and check them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from itertools import pairwise
+from dataclasses import replace
 
 import numpy as np
 import xarray as xr
@@ -12,79 +10,13 @@ import xarray as xr
 from pima_physics.dataset_coordinates import Grids, match_coordinates, read_coordinates
 from pima_physics.dataset_files import damaged, one_thread
 from pima_physics.dataset_info import Coordinate, ModalityInfo, Request, channel_dim
+from pima_physics.dataset_slices import Source
 from pima_physics.dataset_units import check_numeric, plain, unit_of
 from pima_physics.errors import DataError, InputError, Problems, UnitError, closest
 from pima_physics.units import Conversion, compatible, conversion
 
 # Variables up to this size are read once; larger ones in slices, once for every pass.
 KEEP_BYTES = 2**28
-# Slices hold about this many numbers, so that float64 copies stay small beside the data.
-SLICE_NUMBERS = 2**19
-
-
-@dataclass(frozen=True)
-class Source:
-    """Variables of one modality with the conversion of each to the modality's unit.
-
-    A variable that is absent (admitted in prediction) is None and reads as not observed.
-    """
-
-    request: Request
-    variables: tuple[xr.DataArray | None, ...]
-    conversions: tuple[Conversion, ...]
-    unit: str
-    dims: tuple[str, ...]
-    shape: tuple[int, ...]
-    coordinates: dict[str, Coordinate]
-    grids: Grids
-    sample_dim: str
-    size: int
-
-    @property
-    def stacked(self) -> bool:
-        """Whether channels are standardised one by one."""
-        return not self.dims or self.dims == (channel_dim(self.request.name),)
-
-    @property
-    def channels(self) -> tuple[str, ...]:
-        """What is standardised as a whole: every scalar variable, or the one array."""
-        return self.request.variables
-
-    def slices(self, begin: int = 0, end: int | None = None) -> Iterator[tuple[slice, np.ndarray]]:
-        """Yield float64 values of some samples, in the modality's unit, NaN if not observed."""
-        points = max(1, int(np.prod(self.shape)))
-        length = (self.size if end is None else end) - begin
-        count = max(1, round(length * points / SLICE_NUMBERS))
-        edges = np.linspace(begin, begin + length, min(count, max(1, length)) + 1).astype(int)
-        for first, last in pairwise(edges.tolist()):
-            yield (part := slice(first, last)), self._read(part)
-
-    def _read(self, part: slice) -> np.ndarray:
-        columns = []
-        for name, variable, (scale, offset) in zip(
-            self.request.variables, self.variables, self.conversions, strict=True
-        ):
-            if variable is None:
-                shape = () if self.stacked else self.shape
-                columns.append(np.full((part.stop - part.start, *shape), np.nan))
-                continue
-            try:
-                with one_thread(variable):
-                    raw = variable.isel({self.sample_dim: part}).values
-            except Exception as error:  # a damaged file shows itself only here
-                raise damaged(name, error) from error
-            numbers = raw.astype(np.float64)
-            columns.append(numbers if (scale, offset) == (1.0, 0.0) else numbers * scale + offset)
-        return np.stack(columns, 1) if self.stacked else columns[0]
-
-    def resolution(self) -> np.ndarray:
-        """Relative rounding error of every channel, shape (channel,)."""
-        floating = [v is not None and v.dtype.kind == "f" for v in self.variables]
-        types = [
-            v.dtype if f and v is not None else np.float64
-            for f, v in zip(floating, self.variables, strict=True)
-        ]
-        return np.array([float(np.finfo(t).eps) for t in types])
 
 
 def find_source(

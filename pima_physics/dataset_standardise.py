@@ -19,7 +19,7 @@ from pima_physics.dataset_coordinates import fill_grid
 from pima_physics.dataset_info import ModalityInfo
 from pima_physics.dataset_inputs import check_inputs, with_spread
 from pima_physics.dataset_records import ModalityData
-from pima_physics.dataset_source import Source
+from pima_physics.dataset_slices import Source
 from pima_physics.dataset_store import Store
 from pima_physics.dataset_stream import StreamedModality, too_large
 from pima_physics.dataset_survey import survey

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from pima_physics.dataset_source import Source
+from pima_physics.dataset_slices import Source
 from pima_physics.masks import expand
+
+# Numbers that are standardised at a time: they stay in the processor's cache.
+BLOCK = 2**15
 
 
 @dataclass(frozen=True)
@@ -42,35 +46,45 @@ class Store:
         values = self.memory(count) if memory is None else memory[:count]
         stored, flags = values.numpy(), np.zeros(count, bool)
         mask: np.ndarray | None = None  # made where a sample has gaps of its own
-        # A gap of a few samples is read along; a wide one parts two reads.
-        cuts = np.flatnonzero(np.diff(wanted) > 16) + 1
         done = 0
-        for run in np.split(wanted, cuts):
-            for part, raw in self.source.slices(int(run[0]), int(run[-1]) + 1):
-                inside = run[(run >= part.start) & (run < part.stop)] - part.start
-                if not len(inside):
-                    continue
-                if not np.array_equal(inside, np.arange(len(raw))):
-                    raw = raw[inside]
-                here = slice(done, done + len(inside))
-                place = here if order is None else order[here]
-                done += len(inside)
-                with np.errstate(over="ignore", invalid="ignore"):
-                    # One pass tells where all are observed: a sum with NaN is none.
-                    known = None if np.isfinite(raw.sum()) else np.isfinite(raw)
-                    raw -= self.shift
-                    raw /= self.scale
-                    if known is not None:
-                        raw[~known] = 0.0
-                    stored[place] = raw
-                if known is not None and mask is None and _with_gaps(known):
-                    mask = np.repeat(flags, known[0].size).reshape(stored.shape)
-                flags[place] = True if known is None else known.reshape(len(raw), -1).any(1)
-                if mask is not None:
-                    mask[place] = True if known is None else known
+        for x in self._blocks(wanted):
+            here = slice(done, done + len(x))
+            place = here if order is None else order[here]
+            done += len(x)
+            known = self._standardise(x)
+            stored[place] = x
+            if known is not None and mask is None and _with_gaps(known):
+                mask = np.repeat(flags, known[0].size).reshape(stored.shape)
+            flags[place] = True if known is None else known.reshape(len(x), -1).any(1)
+            if mask is not None:
+                mask[place] = True if known is None else known
         if mask is not None:
             return values, torch.from_numpy(mask)
         return values, expand(torch.from_numpy(flags), values.shape)
+
+    def _blocks(self, wanted: np.ndarray) -> Iterator[np.ndarray]:
+        """Values of some samples, in ascending order of their positions, a few at a time."""
+        points = max(1, int(np.prod(self.source.shape)))
+        # A gap of a few samples is read along; a wide one parts two reads.
+        for run in np.split(wanted, np.flatnonzero(np.diff(wanted) > 16) + 1):
+            for part, raw in self.source.slices(int(run[0]), int(run[-1]) + 1):
+                inside = run[(run >= part.start) & (run < part.stop)] - part.start
+                for rows in np.array_split(inside, max(1, len(inside) * points // BLOCK)):
+                    if len(rows) and (np.diff(rows) == 1).all():
+                        yield raw[rows[0] : rows[-1] + 1]
+                    elif len(rows):
+                        yield raw[rows]
+
+    def _standardise(self, x: np.ndarray) -> np.ndarray | None:
+        """Standardise values in place; return which were observed, None for all."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            # One pass tells where all are observed: a sum with NaN is none.
+            known = None if np.isfinite(x.sum()) else np.isfinite(x)
+            x -= self.shift
+            x /= self.scale
+        if known is not None:
+            x[~known] = 0.0
+        return known
 
 
 def _with_gaps(known: np.ndarray) -> bool:

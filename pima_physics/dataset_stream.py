@@ -29,7 +29,7 @@ from torch import Tensor
 
 from pima_physics.dataset_info import ModalityInfo
 from pima_physics.dataset_records import Data, ModalityData
-from pima_physics.dataset_source import Source
+from pima_physics.dataset_slices import Source
 from pima_physics.dataset_store import Store
 from pima_physics.errors import DataError
 
@@ -185,6 +185,15 @@ def window_size(data: Data, batch_size: int) -> int:
     streamed = [m for m in data.modalities.values() if isinstance(m, StreamedModality)]
     each = sum(m.bytes_each for m in streamed)
     return max(4 * batch_size, WINDOW_BYTES // max(1, each))
+
+
+def chunk_starts(data: Data) -> Tensor | None:
+    """Positions where a chunk of the largest modality on disk begins; None without chunks."""
+    streamed = [m for m in data.modalities.values() if isinstance(m, StreamedModality)]
+    largest = max(streamed, key=lambda m: m.bytes_each)
+    number = largest.index // largest.store.source.chunk
+    starts = np.flatnonzero(np.diff(number, prepend=-1))
+    return torch.from_numpy(starts) if len(starts) < data.size else None
 
 
 def load(data: Data, index: Tensor, memory: Mapping[str, Tensor] | None = None) -> Data:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from pima_physics.dataset_checks import RAW, unsuitable
-from pima_physics.dataset_source import Source
+from pima_physics.dataset_slices import Source
 
 
 @dataclass

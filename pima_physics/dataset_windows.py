@@ -10,14 +10,33 @@ PIECES = 8
 
 
 def windowed_batches(
-    size: int, batch_size: int, window: int, *, seed: int, epoch: int
+    size: int,
+    batch_size: int,
+    window: int,
+    *,
+    seed: int,
+    epoch: int,
+    starts: Tensor | None = None,
 ) -> list[list[Tensor]]:
-    """Batches of positions, window by window; by seed and epoch alone."""
+    """Batches of positions, window by window; by seed and epoch alone.
+
+    Parameters
+    ----------
+    starts : Tensor, optional
+        Positions where a chunk of the file begins: pieces begin there, too, where they hold several
+        chunks, so that none is decompressed for two of them.
+    """
     generator = torch.Generator().manual_seed(seed + 1_000_003 * epoch)
     count = max(1, round(size / window))
     # Pieces start elsewhere in every epoch, so that neighbours part.
     turn = int(torch.randint(size, (), generator=generator))
-    pieces = torch.arange(size).roll(turn).tensor_split(min(size, count * PIECES))
+    number = min(size, count * PIECES)
+    pieces = torch.arange(size).roll(turn).tensor_split(number)
+    if starts is not None and len(starts) > number:
+        begins = torch.stack([piece[0] for piece in pieces]).sort().values
+        begins = starts[torch.searchsorted(starts, begins, right=True) - 1].unique()
+        first = int(begins[0])
+        pieces = torch.arange(size).roll(-first).tensor_split((begins[1:] - first).tolist())
     order = torch.randperm(len(pieces), generator=generator)
     windows = []
     for group in order.tensor_split(count):

@@ -13,6 +13,7 @@ from pima_physics.calibrate import Calibration
 from pima_physics.dag_fit import fit_dag_prior
 from pima_physics.dataset import Data
 from pima_physics.dataset_stream import (
+    chunk_starts,
     feed,
     in_turn,
     is_streamed,
@@ -101,7 +102,8 @@ def _windows(loop: Loop, data: Data) -> list[list[Tensor]]:
     """Positions of an epoch's batches; in one window where the data are in memory."""
     size, order = loop.options.batch_size, {"seed": loop.seed, "epoch": loop.epoch}
     if is_streamed(data):
-        return windowed_batches(data.size, size, window_size(data, size), **order)
+        window, starts = window_size(data, size), chunk_starts(data)
+        return windowed_batches(data.size, size, window, starts=starts, **order)
     return [batches(data.size, size, **order)]
 
 

@@ -121,7 +121,7 @@ def test_slices_give_what_one_piece_gives(
     dataset: xr.Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = prepare(dataset, REQUESTS)
-    monkeypatch.setattr("pima_physics.dataset_source.SLICE_NUMBERS", 10)
+    monkeypatch.setattr("pima_physics.dataset_slices.SLICE_NUMBERS", 10)
     monkeypatch.setattr("pima_physics.dataset_source.KEEP_BYTES", 0)
     pieces = prepare(dataset, REQUESTS)
     same(whole, pieces, 1e-7)

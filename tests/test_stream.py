@@ -34,7 +34,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dataset_stream, "available_memory", lambda: 1000)
     monkeypatch.setattr(dataset_stream, "WINDOW_BYTES", 40 * 8 * 4)
     monkeypatch.setattr(dataset_stream, "AT_ONCE", 20)
-    monkeypatch.setattr("pima_physics.dataset_source.SLICE_NUMBERS", 50)
+    monkeypatch.setattr("pima_physics.dataset_slices.SLICE_NUMBERS", 50)
 
 
 def both(data: xr.Dataset, monkeypatch: pytest.MonkeyPatch, **options: Any) -> tuple[Data, Data]:
@@ -191,7 +191,7 @@ def chunked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[xr.Data
     """A chunked Zarr store as a user opens it, a window smaller than its training part."""
     monkeypatch.setattr(dataset_stream, "AT_ONCE", 2048)
     monkeypatch.setattr(dataset_stream, "WINDOW_BYTES", 640 * 8 * 4)
-    monkeypatch.setattr("pima_physics.dataset_source.SLICE_NUMBERS", 2**16)
+    monkeypatch.setattr("pima_physics.dataset_slices.SLICE_NUMBERS", 2**16)
     monkeypatch.setattr("pima_physics.dataset_source.KEEP_BYTES", 0)
     store = tmp_path / "lines.zarr"
     lines(2700).chunk({"sample": 400}).to_zarr(store, consolidated=False)

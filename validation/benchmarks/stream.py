@@ -2,7 +2,7 @@
 
 The process limits its own data segment (RLIMIT_DATA: heap, private memory and stacks of threads,
 which are counted whether they are resident or not; RLIMIT_AS would count the mapped libraries of
-torch too) to what libraries and their threads take (about 350 MB) and a quarter of the set's size.
+torch too) to what libraries and their threads take (about 400 MB) and a quarter of the set's size.
 It reads a NetCDF file or a Zarr store in chunks of 128 samples (1.2 MB), opened by the package's
 `open_dataset` as the command line does, or by `xarray.open_zarr` in chunks of dask, through
 `prepare_fit`, as `pima.fit` does. Epochs over the file and over samples held in memory (2048 of the
@@ -98,6 +98,7 @@ def taken() -> int:
 
     zarr.array(np.ones((64, 8)), chunks=(2, 8))[:]  # starts the threads
     torch.mm(torch.ones(8, 8), torch.ones(8, 8))  # loads the linear algebra library
+    torch.optim.Adam([torch.zeros(1, requires_grad=True)])  # imports torch's compiler
     return int(Path("/proc/self/statm").read_text().split()[5]) * os.sysconf("SC_PAGE_SIZE")
 
 
