@@ -16,6 +16,7 @@ import pima_physics as pima
 from pima_physics import dataset_stream
 from pima_physics.checkpoint_codec import checksum
 from pima_physics.dataset import Data, Request, open_dataset, prepare
+from pima_physics.dataset_source import find_source
 from pima_physics.dataset_stream import (
     StreamedModality,
     feed,
@@ -225,3 +226,51 @@ def test_netcdf_is_read_in_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     with open_dataset(tmp_path / "lines.nc") as data:
         memory, disk = both(data, monkeypatch)
         assert_same(dataset_stream.load(disk, torch.arange(150)), memory)
+
+
+def test_slices_end_where_chunks_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = np.random.default_rng(0).normal(size=(100, 5))
+    data = xr.Dataset({"x": (("sample", "place"), values, {"units": "1"})})
+    data.chunk({"sample": 16}).to_zarr(tmp_path / "data.zarr", consolidated=False)
+    monkeypatch.setattr("pima_physics.dataset_slices.SLICE_NUMBERS", 2 * 16 * 5)
+    with open_dataset(tmp_path / "data.zarr") as opened:
+        options: dict[str, Any] = {"info": None, "require_all": True, "warnings": []}
+        source = find_source(opened, Request("x", ("x",)), sample_dim="sample", **options)
+        assert source.chunk == 16
+        parts = list(source.slices(10, 90))
+        assert [(p.start, p.stop) for p, _ in parts] == [(10, 32), (32, 64), (64, 90)]
+        np.testing.assert_array_equal(np.concatenate([x for _, x in parts]), values[10:90])
+        # A chunk that is too large is read in parts all the same.
+        monkeypatch.setattr("pima_physics.dataset_slices.LARGEST_SLICE", 79)
+        monkeypatch.setattr("pima_physics.dataset_slices.SLICE_NUMBERS", 40)
+        assert [p.stop for p, _ in source.slices()][:3] == [8, 16, 24]
+
+
+def test_windows_are_made_of_whole_chunks() -> None:
+    size, window = 20_000, 2_000
+    kept = torch.rand(26_000, generator=torch.Generator().manual_seed(0)) < 0.8
+    chunk = kept.nonzero()[:size, 0] // 100
+    starts = torch.cat([torch.zeros(1, dtype=torch.long), (chunk.diff() > 0).nonzero()[:, 0] + 1])
+    orders = []
+    for epoch in range(2):
+        order = {"seed": 0, "epoch": epoch}
+        windows = windowed_batches(size, 128, window, starts=starts, **order)
+        joined = torch.cat([index for sets in windows for index in sets])
+        assert torch.equal(joined.sort().values, torch.arange(size))
+        seen = [chunk[torch.cat(sets)].unique() for sets in windows]
+        assert sum(map(len, seen)) == len(chunk.unique())  # no chunk in two windows
+        assert max(len(torch.cat(sets)) for sets in windows) < 1.5 * window
+        orders.append(seen)
+    assert not torch.equal(orders[0][0], orders[1][0])
+    # Chunks as large as a window would leave one place to a batch: they are cut.
+    large = torch.arange(0, size, 2_000)
+    plain = windowed_batches(size, 128, window, seed=0, epoch=0)
+    cut = windowed_batches(size, 128, window, seed=0, epoch=0, starts=large)
+    assert all(map(torch.equal, plain[0], cut[0]))
+
+
+@pytest.mark.usefixtures("small")
+def test_samples_that_repeat_are_read_as_often(holey: xr.Dataset, monkeypatch) -> None:
+    memory, disk = both(holey, monkeypatch)
+    index = torch.tensor([3, 3, 5, 5, 5, 9, 120, 3])
+    assert_same(disk.take(index), memory.take(index))
