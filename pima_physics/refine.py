@@ -44,6 +44,8 @@ ITERATIONS = 100
 TOLERANCE = 1e-5
 # Unconstrained parameters are of order one: no step needs to be longer.
 LARGEST_STEP = 2.0
+# Digits of the last place that a value of a law is wrong by.
+ROUNDED = 4.0
 # Directions with less than this share of the largest derivative count as undetermined.
 SINGULAR = 1e-15
 
@@ -153,7 +155,9 @@ def _problem(
         slopes = root[rows][..., None] * differentiate[0](law, raw, grids)
         return torch.cat([slopes, pull.expand(len(raw), -1, -1)], 1)
 
-    return Problem(residual, jacobian)
+    seen = torch.where(root > 0, root * target, 0.0)
+    rounding = (ROUNDED * torch.finfo(target.dtype).eps) ** 2 * seen.square().sum(1)
+    return Problem(residual, jacobian, rounding)
 
 
 def _covariance(state: State) -> Tensor:

@@ -54,10 +54,13 @@ class Problem:
     residual, jacobian : callable
         (raw (b, P), rows (b,)) -> (b, R) and -> (b, R, P), minus its derivative; NaN where the
         law fails.
+    rounding : Tensor, shape (sample,)
+        Sum of squares that rounding alone leaves: less than this cannot be removed.
     """
 
     residual: Residual
     jacobian: Residual
+    rounding: Tensor
 
 
 @dataclass
@@ -216,4 +219,5 @@ def _try(problem: Problem, state: State, rows: Tensor, step: Tensor, promised: T
     stuck = rows[unmoved | (damping > MOST_DAMPING)]
     state.given_up[stuck] = True
     offset = state.removable[stuck].square().sum(1)
-    state.arrived[stuck] |= offset <= STALLED**2 * state.cost[stuck].clamp(min=1.0)
+    least = (STALLED**2 * state.cost[stuck].clamp(min=1.0)).maximum(problem.rounding[stuck])
+    state.arrived[stuck] |= offset <= least
