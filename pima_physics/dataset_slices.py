@@ -54,10 +54,12 @@ class Source:
         Slices end where chunks of the file do: none is decompressed for two of them.
         """
         end, points = self.size if end is None else end, max(1, int(np.prod(self.shape)))
-        step = self.chunk * max(1, round(SLICE_NUMBERS / (points * self.chunk)))
+        start = begin - begin % self.chunk
+        count = max(1, round((end - start) * points / SLICE_NUMBERS))
+        step = self.chunk * max(1, -(-(end - start) // (count * self.chunk)))
         if step * points > LARGEST_SLICE:
-            step = max(1, SLICE_NUMBERS // points)
-        edges = [begin, *range(begin - begin % step + step, end, step), end]
+            start, step = begin, max(1, SLICE_NUMBERS // points)
+        edges = [begin, *range(start + step, end, step), end]
         for first, last in pairwise(edges):
             yield (part := slice(first, last)), self._read(part)
 

@@ -244,6 +244,7 @@ def test_slices_end_where_chunks_do(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         monkeypatch.setattr("pima_physics.dataset_slices.LARGEST_SLICE", 79)
         monkeypatch.setattr("pima_physics.dataset_slices.SLICE_NUMBERS", 40)
         assert [p.stop for p, _ in source.slices()][:3] == [8, 16, 24]
+        assert [(p.start, p.stop) for p, _ in source.slices(29, 40)] == [(29, 37), (37, 40)]
 
 
 def test_windows_are_made_of_whole_chunks() -> None:
