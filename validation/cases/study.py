@@ -248,16 +248,18 @@ def figure(study: Study, runs: Sequence[Run], path: Path) -> None:
 
 def _panel(ax: Axes, methods: Sequence[str], runs: Sequence[Run], column: str) -> None:
     """One score of all methods."""
+    some = False
     for place, method in enumerate(methods):
         values = [r.scores[column] for r in runs if r.method == method]
         known = [v for v in values if np.isfinite(v)]
         ax.plot(known, [place] * len(known), "o", color="tab:blue", alpha=0.5, markersize=4)
         if known:
+            some = True
             ax.plot(np.median(known), place, "|", color="black", markersize=12)
     ax.set_ylim(len(methods) - 0.5, -0.5)
     ax.set_yticks([])
     ax.grid(axis="x", alpha=0.3)
-    if ax.lines and any(len(line.get_xdata()) for line in ax.lines):
+    if some:
         ax.locator_params(axis="x", nbins=4)
     else:
         ax.set_xticks([])
