@@ -23,7 +23,8 @@ def read_inputs(
     Raises
     ------
     InputError
-        Every variable that is missing, not numeric, of other dimensions or of a wrong unit.
+        Every variable that is missing, not numeric, of other dimensions or of a wrong unit, and
+        every one with values that are missing or that the law does not admit.
     """
     problems = Problems()
     found: dict[str, np.ndarray] = {}
@@ -65,38 +66,32 @@ def _read(
         raise damaged(name, error) from error
     check_numeric(name, array)
     _, (scale, offset) = unit_of(name, array.dtype.kind, written, known.unit, warnings)
-    return (array.values.astype(np.float64) * scale + offset)[:, None]
+    values = array.values.astype(np.float64) * scale + offset
+    _check(where, known, values)
+    return values[:, None]
 
 
-def check_inputs(request: Request, values: Mapping[str, np.ndarray]) -> None:
+def _check(where: str, known: Input, values: np.ndarray) -> None:
     """Refuse values that are missing, or that the law does not admit.
 
     They are needed of samples of which the modality was not observed, too: there it is predicted.
-
-    Raises
-    ------
-    DataError
-        The first parameter with such values.
     """
-    for parameter, known in request.inputs.items():
-        own = values[parameter][:, 0]
-        where = f"modality '{request.name}': parameter '{parameter}', known from '{known.variable}'"
-        lost = ~np.isfinite(own)
-        if lost.any():
-            raise DataError(
-                f"{where}, is not known of every sample",
-                found=f"NaN in {int(lost.sum())} samples, the first at position {lost.argmax()}",
-                fix="give it there, or leave these samples out",
-            )
-        outside = (own < known.low) | (own > known.high)
-        if outside.any():
-            at = int(outside.argmax())
-            raise DataError(
-                f"{where}, is outside its bounds",
-                found=f"{own[at]:g} {known.unit} at position {at}; {int(outside.sum())} samples",
-                expected=f"{known.low:g} to {known.high:g} {known.unit}",
-                fix="correct its values or their unit, or widen the bounds",
-            )
+    lost = ~np.isfinite(values)
+    if lost.any():
+        raise DataError(
+            f"{where}, known from '{known.variable}', is not known of every sample",
+            found=f"NaN in {int(lost.sum())} samples, the first at position {lost.argmax()}",
+            fix="give it there, or leave these samples out",
+        )
+    outside = (values < known.low) | (values > known.high)
+    if outside.any():
+        at = int(outside.argmax())
+        raise DataError(
+            f"{where}, known from '{known.variable}', is outside its bounds",
+            found=f"{values[at]:g} {known.unit} at position {at}; {int(outside.sum())} samples",
+            expected=f"{known.low:g} to {known.high:g} {known.unit}",
+            fix="correct its values or their unit, or widen the bounds",
+        )
 
 
 def with_spread(
@@ -106,9 +101,7 @@ def with_spread(
     found = {}
     for parameter, known in inputs.items():
         own = values[parameter][train, 0]
-        own = own[np.isfinite(own)]
-        centre, spread = (float(own.mean()), float(own.std())) if len(own) else (0.0, 0.0)
-        found[parameter] = replace(known, shift=centre, scale=spread if spread > 0.0 else 1.0)
+        found[parameter] = replace(known, shift=float(own.mean()), scale=float(own.std()) or 1.0)
     return found
 
 

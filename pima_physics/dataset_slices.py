@@ -54,9 +54,10 @@ class Source:
         Slices end where chunks of the file do: none is decompressed for two of them.
         """
         end, points = self.size if end is None else end, max(1, int(np.prod(self.shape)))
-        start = begin - begin % self.chunk
+        chunk = self.chunk
+        start = begin - begin % chunk
         count = max(1, round((end - start) * points / SLICE_NUMBERS))
-        step = self.chunk * max(1, -(-(end - start) // (count * self.chunk)))
+        step = chunk * max(1, -(-(end - start) // (count * chunk)))
         if step * points > LARGEST_SLICE:
             start, step = begin, max(1, SLICE_NUMBERS // points)
         edges = [begin, *range(start + step, end, step), end]

@@ -17,7 +17,7 @@ import torch
 from pima_physics.dataset_checks import RAW, raise_scan, raise_unobserved, unsuitable, warn_far
 from pima_physics.dataset_coordinates import fill_grid
 from pima_physics.dataset_info import ModalityInfo
-from pima_physics.dataset_inputs import check_inputs, with_spread
+from pima_physics.dataset_inputs import with_spread
 from pima_physics.dataset_records import ModalityData
 from pima_physics.dataset_slices import Source
 from pima_physics.dataset_store import Store
@@ -133,7 +133,6 @@ def _grid(
             found=", ".join(sorted(both)),
             fix="rename the coordinate in the data",
         )
-    check_inputs(source.request, inputs)
     each = {k: fill_grid(g) for k, g in source.grids.items()} | dict(inputs)
     return {k: torch.as_tensor(v).to(dtype) for k, v in each.items()} or None
 

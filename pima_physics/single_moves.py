@@ -44,10 +44,11 @@ def moved(x: Array, mixture: GaussianMixture, fit: Fit) -> GaussianMixture:
         trials = [m for label in moves(x, best) if (m := fit(label, TRIAL_STEPS)) is not None]
         trials.sort(key=lambda m: float(m.bic(x)))
         ends = [m for t in trials[:GO_ON] if (m := fit(t.predict(x), STEPS)) is not None]
-        found = min(ends, key=lambda m: float(m.bic(x)), default=None)
-        if found is None or float(found.bic(x)) > least - LEAST:
+        scores = [float(m.bic(x)) for m in ends]
+        if not scores or min(scores) > least - LEAST:
             break
-        best, least = found, float(found.bic(x))
+        least = min(scores)
+        best = ends[scores.index(least)]
     return best
 
 

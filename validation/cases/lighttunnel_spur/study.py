@@ -28,6 +28,7 @@ from pima_physics.validation.cases.real_data.study import (
     Fitted,
     fitted,
     mixture_of,
+    ours,
 )
 from pima_physics.validation.cases.study import Method, Study
 
@@ -78,7 +79,7 @@ def study(epochs: int, folder: str | Path | None = None, reports: Path | None = 
     law, network = _case(_malus), _case(lambda: pima.Neural("transmission"))
     methods: dict[tuple[str, str], Method] = {
         ("", "pima_physics, law of Malus"): partial(_by_law, law, folder, epochs, reports),
-        ("", "pima_physics, neural decoders"): partial(_by_network, network, folder, epochs),
+        ("", "pima_physics, neural decoders"): partial(ours, network, folder, epochs),
     }
     for kind in ("full", "diag"):
         label = f"Gaussian mixture, {kind} covariance"
@@ -171,12 +172,6 @@ def _by_law(
         reports.mkdir(parents=True, exist_ok=True)
         fit.result.report(str(reports / f"report_seed_{seed}.html"))
     return {**fit.scores, **angles(fit)}
-
-
-def _by_network(
-    case: Case, folder: str | Path | None, epochs: int, seed: int
-) -> Mapping[str, float]:
-    return fitted(case, folder, epochs, seed).scores
 
 
 def _with_labels(case: Case, folder: str | Path | None, seed: int) -> Mapping[str, float]:

@@ -105,7 +105,7 @@ def study(epochs: int, folder: str | Path | None = None) -> Study:
         except DataError as error:
             absent.append(f"{name}: {str(error).splitlines()[0]}.")
             continue
-        methods[name, "pima_physics"] = partial(_ours, case, folder, epochs)
+        methods[name, "pima_physics"] = partial(ours, case, folder, epochs)
         for kind in ("full", "diag"):
             label = f"Gaussian mixture, {kind} covariance"
             methods[name, label] = partial(mixture_of, case, folder, kind)
@@ -128,7 +128,8 @@ class Fitted:
     scores: Mapping[str, float]
 
 
-def _ours(case: Case, folder: str | Path | None, epochs: int, seed: int) -> Mapping[str, float]:
+def ours(case: Case, folder: str | Path | None, epochs: int, seed: int) -> Mapping[str, float]:
+    """Scores of a fit."""
     return fitted(case, folder, epochs, seed).scores
 
 
