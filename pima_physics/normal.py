@@ -61,4 +61,6 @@ class _NormalLogProb(torch.autograd.Function):
         weight = grad / variance
         if flag is not None:
             weight.mul_(flag)
-        return residual * weight.reshape(-1, *([1] * (residual.dim() - 1))), None, None, None
+        # In the memory of the residual, which nothing else reads; a second pass is refused by torch.
+        residual.mul_(weight.reshape(-1, *([1] * (residual.dim() - 1))))
+        return residual, None, None, None

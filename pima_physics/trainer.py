@@ -34,6 +34,9 @@ from pima_physics.trainer_recorded import Inputs, recorded_step
 # Of the neural networks' products, by name.
 PRECISIONS = {"none": None, "bfloat16": torch.bfloat16}
 
+# Batches between block updates of the mixture, whose running statistics are about an epoch long.
+BLOCK = 4
+
 
 def batches(size: int, batch_size: int, *, seed: int, epoch: int) -> list[Tensor]:
     """Indices of shuffled batches; a last batch smaller than half a batch joins its neighbour.
@@ -133,12 +136,14 @@ def train_batch(
     held = None if targets is None else targets[index]
     fits = None if surrogates is None else {n: c.take(index) for n, c in surrogates.items()}
     inputs = Inputs(batch, held, fits)
-    work = partial(_advance, loop, share=share, size=size, steps=steps, phase=phase, anchor=anchor)
+    due = loop.step % BLOCK == BLOCK - 1 or loop.step == steps - 1
+    of_step = partial(_advance, loop, share=share, size=size, steps=steps, due=due)
+    work = partial(of_step, phase=phase, anchor=anchor)
     replays = loop.replays_of(phase)
     if replays is None or batch.intervened is not None:
         work(inputs)
     else:
-        kind = (share.size, size, steps, held is None, anchor, *(fits or ()))
+        kind = (share.size, size, steps, held is None, anchor, due, *(fits or ()))
         recorded_step(loop, replays, kind, inputs, work)
     loop.step += 1
 
@@ -152,12 +157,13 @@ def _advance(
     steps: int,
     phase: str,
     anchor: float | None,
+    due: bool,
 ) -> None:
     """What a step does to network, optimiser and loop, for one batch."""
     unit_prior = phase == "warm-up"
     terms = _step(loop, inputs, share, unit_prior, anchor)
     if not unit_prior:
-        update_prior(loop, terms, share, size, steps)
+        update_prior(loop, terms, share, size, steps, due=due)
     means = _sums(terms).div_(size)
     loop.sums = means if loop.sums is None else loop.sums.add_(means)
     if loop.careful and not math.isfinite(loop.sums.sum()):
@@ -217,15 +223,18 @@ def _step(loop: Loop, inputs: Inputs, share: Share, unit_prior: bool, anchor: fl
     return terms
 
 
-def update_prior(loop: Loop, terms: ELBO, share: Share, size: int, steps: int) -> None:
-    """Block update of the mixture from running sufficient statistics, about an epoch long."""
+def update_prior(
+    loop: Loop, terms: ELBO, share: Share, size: int, steps: int, *, due: bool = True
+) -> None:
+    """Running sufficient statistics, about an epoch long, and where due the mixture from them."""
     batch = Statistics.of(terms.q, terms.responsibility)
     total([batch.sums])
     batch.sums.mul_(size / share.size)
     if loop.statistics is None:
         loop.statistics = batch
     loop.statistics = loop.statistics.blend(batch, 1.0 / max(steps, 2))
-    loop.network.mixture.update(loop.statistics, shrinkage=loop.options.shrinkage)
+    if due:
+        loop.network.mixture.update(loop.statistics, shrinkage=loop.options.shrinkage)
 
 
 @torch.no_grad()
