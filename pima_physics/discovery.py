@@ -15,6 +15,7 @@ from pima_physics.dataset_groups import worth_of_counts
 from pima_physics.discovery_sets import find_nodes
 from pima_physics.evidence import Finding, finding_of
 from pima_physics.factorial import product_of
+from pima_physics.factorial_choice import COMPARABLE, find_factorial
 from pima_physics.labelled import find_labelled
 from pima_physics.nodesets import Node
 from pima_physics.representations import Representation
@@ -26,6 +27,9 @@ from pima_physics.structure_errors import doubt_of
 from pima_physics.structure_naming import naming_of
 
 Array = NDArray[np.float64]
+
+Candidate = tuple[str, float, float]
+"""Views of a set of nodes, its score, and what it leaves unexplained."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,7 @@ class Discovery:
     graph_posterior : GraphPosterior
         From the soft joint counts.
     tables : tuple of array
-    candidates : tuple of (views, score, unexplained)
+    candidates : tuple of Candidate
         Sets of nodes that competed, best first, with their scores in nats over the searched
         samples, and the evidence of a further node that each leaves unexplained.
     worth : float
@@ -50,7 +54,7 @@ class Discovery:
     responsibility: Array
     graph_posterior: GraphPosterior
     tables: tuple[Array, ...]
-    candidates: tuple[tuple[str, float, float], ...]
+    candidates: tuple[Candidate, ...]
     worth: float = 1.0
 
     @property
@@ -112,15 +116,13 @@ def discover(
     findings = find_labelled(representations, labelled, dag.outcomes, rng=rng)
     free = [i for i, node in enumerate(dag.nodes) if node not in known]
     wanted = [dag.outcomes[i] for i in free]
-    sets: list[Found] = []
+    listed: list[Candidate] = []
     if len(dag.nodes) == len(free) == 1 and data is not None:
         findings[0] = find_single(representations, data, wanted[0], seed=seed)
     else:
         given_ones = [f.probability for f in findings.values()]
-        sets = find_nodes(representations, wanted, given_ones, rng=rng)
-        chosen = _in_slots(sets[0], wanted) if sets else [None] * len(free)
-        for i, c in zip(free, chosen, strict=True):
-            findings[i] = _finding(c, representations, dag.outcomes[i], rng)
+        found, listed = _several(representations, wanted, given_ones, seed, rng)
+        findings |= dict(zip(free, found, strict=True))
     if data is not None:
         findings = _with_shared(findings, free, representations, data, seed)
     groups = None if data is None else data.groups
@@ -128,7 +130,41 @@ def discover(
     probability = [findings[i].probability for i in range(len(dag.nodes))]
     order = naming_of(probability, dag.knowledge, free, intervened)
     ordered = tuple(findings[i] for i in order)
-    return _with_graph(ordered, dag, sets, intervened, groups)
+    return _with_graph(ordered, dag, listed, intervened, groups)
+
+
+def _several(
+    representations: Sequence[Representation],
+    wanted: Sequence[int],
+    known: Sequence[Array],
+    seed: int,
+    rng: np.random.Generator,
+) -> tuple[list[Finding], list[Candidate]]:
+    """Nodes along directions, or of a factorial mixture, and the sets that competed.
+
+    Directions show two outcomes most clearly, and know more only in a row. For more, a mixture of
+    which some start is the directions' own set tells which table of outcomes adds up. For two, it
+    is tried where a node is not supported, and has to support more of them.
+    """
+    sets = find_nodes(representations, wanted, known, rng=rng)
+    chosen = _in_slots(sets[0], wanted) if sets else [None] * len(wanted)
+    pairs = zip(chosen, wanted, strict=True)
+    found = [_finding(c, representations, count, rng) for c, count in pairs]
+    listed = [(_names(f), f.score, f.left) for f in sets]
+    several = max(wanted, default=0) > 2
+    if not several and all(f.supported for f in found):
+        return found, listed
+    along = [f.probability for f in found] if all(chosen) else None
+    own = np.random.default_rng(seed)
+    mixture = find_factorial(representations, wanted, known, along=along, rng=own)
+    if mixture is None:
+        return found, listed
+    entry = (mixture.findings[0].representation, mixture.score, mixture.left)
+    if several and sets:
+        better = not mixture.along and mixture.score > COMPARABLE * max(sets[0].score, 0.0)
+    else:
+        better = mixture.rank[0] > sum(f.supported for f in found)
+    return (list(mixture.findings), [entry, *listed]) if better else (found, [*listed, entry])
 
 
 def _in_slots(found: Found, wanted: Sequence[int]) -> list[_Chosen | None]:
@@ -178,7 +214,7 @@ def _with_shared(
 def _with_graph(
     findings: tuple[Finding, ...],
     dag: DAG,
-    sets: Sequence[Found],
+    listed: Sequence[Candidate],
     intervened: torch.Tensor | None,
     groups: NDArray[np.int64] | None,
 ) -> Discovery:
@@ -190,8 +226,7 @@ def _with_graph(
     counts, rows = (weights.sum(0), None) if acted is None else counts_by_target(weights, acted)
     doubt = doubt_of([f.probability for f in findings], acted)
     posterior, net = best_network(counts, knowledge=dag.knowledge, intervened=rows, doubt=doubt)
-    listed = tuple((_names(found), found.score, found.left) for found in sets)
-    return Discovery(findings, responsibility, posterior, tuple(net.tables), listed, worth)
+    return Discovery(findings, responsibility, posterior, tuple(net.tables), tuple(listed), worth)
 
 
 def _names(found: Found) -> str:

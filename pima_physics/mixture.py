@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,7 +62,7 @@ class Mixture(nn.Module):
         self.base_log_variance: Tensor
         self.register_buffer("base_mean", torch.zeros(latent_dim))
         self.register_buffer("base_log_variance", torch.zeros(latent_dim))
-        self.register_buffer("design", torch.as_tensor(additive_design(dag)).float())
+        self.register_buffer("design", torch.as_tensor(additive_design(dag.outcomes)).float())
 
     @property
     def base(self) -> Gaussian:
@@ -106,10 +107,10 @@ class Mixture(nn.Module):
         self.base_log_variance.copy_(spread.clamp_(min=MIN_STD**2).log_())
 
 
-def additive_design(dag: DAG) -> np.ndarray:
+def additive_design(outcomes: Sequence[int]) -> np.ndarray:
     """Indicator matrix of an additive model of the nodes, shape (component, 1 + sum(C_l - 1))."""
-    joint = dag.joint_outcomes()
+    joint = np.indices(tuple(outcomes)).reshape(len(outcomes), -1).T
     columns = [np.ones(len(joint))]
-    for node, outcomes in enumerate(dag.outcomes):
-        columns += [(joint[:, node] == k).astype(float) for k in range(1, outcomes)]
+    for node, count in enumerate(outcomes):
+        columns += [(joint[:, node] == k).astype(float) for k in range(1, count)]
     return np.stack(columns, axis=1)

@@ -18,7 +18,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import permutations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +30,7 @@ from pima_physics.modes import (
     multimodality,
     multimodality_of_all,
 )
+from pima_physics.nodesets_order import in_any_order
 from pima_physics.pursuit import blind_axes, cuts_of, within_cells
 from pima_physics.views import View
 
@@ -43,8 +43,6 @@ SMALLEST_CELL = 20
 RAREST = 0.02
 # Partitions in two views with less agreement are not taken for the same feature.
 SAME_PARTITION = 0.8
-# Orders of up to three nodes are all tried, of more nodes this many.
-ORDERS = 6
 
 
 @dataclass(frozen=True)
@@ -229,29 +227,16 @@ def judge(nodes: Sequence[Node]) -> Judgement:
     """Score of a set; outcomes that were given are taken for granted."""
     free = [j for j, n in enumerate(nodes) if n.view is not None]
     given_ones = [n for n in nodes if n.view is None]
-    seen: dict[tuple[int, frozenset[int]], float] = {}
 
-    def nats(j: int, before: Sequence[int]) -> float:
-        key = (j, frozenset(before))
-        if key not in seen:
-            others = [*given_ones, *(nodes[i] for i in sorted(before))]
-            alone = conditional_nats(nodes[j], ())
-            seen[key] = min(alone, conditional_nats(nodes[j], others)) if others else alone
-        return seen[key]
+    def nats(j: int, before: frozenset[int]) -> float:
+        others = [*given_ones, *(nodes[i] for i in sorted(before))]
+        alone = conditional_nats(nodes[j], ())
+        return min(alone, conditional_nats(nodes[j], others)) if others else alone
 
-    chains = np.array([[nats(j, o[:i]) for i, j in enumerate(o)] for o in _orders(free)])
     evidence = np.array([nodes[j].nats for j in free])
-    rest = np.array([nats(j, [i for i in free if i != j]) for j in free])
     shown = all(nodes[j].probability.mean(0).min() > RAREST for j in free)
-    score = float(np.exp(np.log(chains + 1e-3).mean(1)).mean()) if free and shown else 0.0
-    return Judgement(score, evidence, rest)
-
-
-def _orders(free: Sequence[int]) -> list[tuple[int, ...]]:
-    if len(free) <= 3:
-        return list(permutations(free))
-    rng = np.random.default_rng(0)
-    return [tuple(rng.permutation(free).tolist()) for _ in range(ORDERS)]
+    score, rest = in_any_order(free, nats)
+    return Judgement(score if free and shown else 0.0, evidence, rest)
 
 
 def conditional_nats(node: Node, others: Sequence[Node]) -> float:

@@ -61,6 +61,6 @@ class _NormalLogProb(torch.autograd.Function):
         weight = grad / variance
         if flag is not None:
             weight.mul_(flag)
-        # In the memory of the residual, which nothing else reads; a second pass is refused by torch.
+        # In the memory of the residual, which nothing else reads; torch refuses a second pass.
         residual.mul_(weight.reshape(-1, *([1] * (residual.dim() - 1))))
         return residual, None, None, None

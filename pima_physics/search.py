@@ -137,6 +137,13 @@ def polished(
     return _distinct([*new, *sets], BEAM)
 
 
+def unexplained(views: Sequence[View], nodes: Sequence[Node], *, rng: np.random.Generator) -> float:
+    """Evidence of one more node than those given, in nats over the samples of the views."""
+    starts = [_starts(v, rng) for v in views]
+    nothing = Judgement(0.0, np.zeros(0), np.zeros(0))
+    return _with_left(views, [Found(tuple(nodes), nothing)], starts)[0].left
+
+
 def _starts(view: View, rng: np.random.Generator) -> Array:
     """Directions of all groups that a view shows by itself, clearest first, then others."""
     start, nothing = starting_directions(view.white, MANY, rng), np.zeros((len(view.white), 0))

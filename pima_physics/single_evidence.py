@@ -29,6 +29,8 @@ class Between:
     ----------
     nats : float
         For modes, over all samples; 0 for any log-concave density, however it is cut.
+    weakest, seen : float
+        As many times those of the weakest cut, and the samples that it parts, as there are cuts.
     apart : float
         Smallest Mahalanobis distance of two means.
     contrast : float
@@ -37,8 +39,13 @@ class Between:
     """
 
     nats: float
+    weakest: float
+    seen: float
     apart: float
     contrast: float
+
+
+NOTHING = Between(0.0, 0.0, 0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -70,7 +77,7 @@ def evidence_between(x: Array, label: Labels, groups: int) -> Between:
     from scipy.sparse.csgraph import minimum_spanning_tree
 
     if np.bincount(label, minlength=groups).min() < 2:
-        return Between(0.0, 0.0, 0.0)
+        return NOTHING
     means = np.stack([x[label == k].mean(0) for k in range(groups)])
     inside = x - means[label]
     pooled = inside.T @ inside / len(x) + RIDGE * np.eye(x.shape[1])
@@ -78,19 +85,24 @@ def evidence_between(x: Array, label: Labels, groups: int) -> Between:
     white, centres = x @ root, means @ root
     square = (white**2).sum(1)[:, None] - 2.0 * white @ centres.T + (centres**2).sum(1)
     nearest = np.sort(square.argsort(1)[:, :2], axis=1)
-    weights = np.zeros((groups, groups))
+    weights, sizes = np.zeros((groups, groups)), np.zeros((groups, groups))
     for b in range(groups):
         for a in range(b):
             cell = white[(nearest == (a, b)).all(1)]
             far = len(cell) < SMALLEST_CELL
             nats = np.inf if far else _cut_nats(cell, centres[a], centres[b])
             weights[a, b] = min(max(nats, TINY), UNCONNECTED)
+            sizes[a, b] = len(cell)
     tree = minimum_spanning_tree(weights).toarray()
-    shown = tree[tree < UNCONNECTED].sum() if (tree > 0.0).sum() else 0.0
+    cut = (tree > 0.0) & (tree < UNCONNECTED)
     distance = np.linalg.norm(centres[:, None] - centres[None], axis=2)
     apart = float(distance[np.triu_indices(groups, 1)].min())
     contrast = partition_evidence([Block(white, np.ones_like(white))], label)
-    return Between(float(shown), apart, contrast)
+    if not cut.any():
+        return Between(0.0, 0.0, 0.0, apart, contrast)
+    least = tree[cut].argmin()
+    weakest, seen = cut.sum() * tree[cut][least], cut.sum() * sizes[cut][least]
+    return Between(float(tree[cut].sum()), float(weakest), float(seen), apart, contrast)
 
 
 def _cut_nats(cell: Array, first: Array, second: Array) -> float:
