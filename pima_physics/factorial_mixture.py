@@ -27,7 +27,7 @@ from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import logsumexp, softmax
+from scipy.special import softmax
 
 from pima_physics.factorial import product_of
 from pima_physics.mixture import additive_design
@@ -173,13 +173,15 @@ def _maximise(
         weight = count + PRIOR
         weight /= weight.sum(1, keepdims=True)
         joint = _log_joint(x, mean, covariance, weight) + offset
-        density = logsumexp(joint, axis=2, keepdims=True)
-        gamma, total = np.exp(joint - density), density.mean((1, 2))
+        high = joint.max(2, keepdims=True)
+        gamma = np.exp(joint - high)
+        mass = gamma.sum(2, keepdims=True)
+        gamma, total = gamma / mass, (high + np.log(mass)).mean((1, 2))
         if (total - last < CONVERGED).all():
             break
         last = total
     each = zip(total, effects, covariance, weight, strict=True)
-    return [Fit(float(t), *rest, tuple(outcomes)) for t, *rest in each]
+    return [Fit(float(t), e, s, w, tuple(outcomes)) for t, e, s, w in each]
 
 
 def _log_joint(x: Array, mean: Array, covariance: Array, weight: Array) -> Array:
@@ -204,7 +206,9 @@ def _from_clusters(x: Array, outcomes: Sequence[int], rng: np.random.Generator) 
         )
         own = np.asarray(mixture.fit(x).predict_proba(x))
         root = np.linalg.cholesky(np.linalg.inv(np.asarray(mixture.covariances_)))
-        tables = _tables(mixture.means_ @ root, np.asarray(mixture.weights_), outcomes, rng)
+        tables = _tables(
+            np.asarray(mixture.means_) @ root, np.asarray(mixture.weights_), outcomes, rng
+        )
         starts += [own[:, table] for table in tables]
     return starts
 
