@@ -163,7 +163,7 @@ def _several(
     if several and sets:
         better = not mixture.along and mixture.score > COMPARABLE * max(sets[0].score, 0.0)
     else:
-        better = mixture.rank[0] > sum(f.supported for f in found)
+        better = mixture.supported > sum(f.supported for f in found)
     return (list(mixture.findings), [entry, *listed]) if better else (found, [*listed, entry])
 
 

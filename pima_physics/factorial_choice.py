@@ -54,9 +54,9 @@ class Proposal:
     along: bool
 
     @property
-    def rank(self) -> tuple[int, float]:
-        """Supported nodes, then the score."""
-        return sum(f.supported for f in self.findings), self.score
+    def supported(self) -> int:
+        """How many of the nodes are."""
+        return sum(f.supported for f in self.findings)
 
 
 def find_factorial(
@@ -102,7 +102,7 @@ def find_factorial(
         proposals.append(Proposal(findings, score, 0.0, same))
     if not proposals:
         return None
-    best = max(proposals, key=lambda p: p.rank)
+    best = max(proposals, key=lambda p: p.score)
     nodes = [*known, *(f.probability for f in best.findings)]
     left = unexplained(views, [given(p[part]) for p in nodes], rng=rng)
     return replace(best, score=best.score - UNEXPLAINED * left, left=left)

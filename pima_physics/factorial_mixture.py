@@ -24,6 +24,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +32,7 @@ from scipy.special import softmax
 
 from pima_physics.factorial import product_of
 from pima_physics.mixture import additive_design
+from pima_physics.nodesets import agreement
 from pima_physics.pursuit import whiten
 
 Array = NDArray[np.float64]
@@ -47,8 +49,8 @@ SKETCHED = 1000
 # Plain mixtures, the best tables kept of each, and tables from which swaps go on.
 MIXTURES, TABLES, SHUFFLED = 8, 3, 64
 RANDOM = 20
-# Certainty of a start, and digits in which the likelihoods of one optimum agree.
-SURE, SAME = 0.9, 3
+# Certainty of a start, and agreement above which two partitions are the same.
+SURE, SAME = 0.9, 0.9
 
 
 @dataclass(frozen=True)
@@ -133,12 +135,24 @@ def fit_factorial(
     starts += [product_of([p[part] for p in nodes]) for nodes in others]
     starts += [_random(few, outcomes, rng) for _ in range(RANDOM)]
     first = _maximise(few, np.stack(starts), outcomes, own, FEW_STEPS)
-    # Optima that differ in the names of outcomes only are one.
-    reached = np.array([f.log_likelihood for f in first]).round(SAME)
-    best = np.unique(-reached, return_index=True)[1][:most]
-    again = np.stack([first[i].responsibility(x, offset) for i in best])
+    best = _distinct(few, first, own)[:most]
+    again = np.stack([f.responsibility(x, offset) for f in best])
     found = _maximise(x, again, outcomes, offset, MANY_STEPS)
     return sorted(found, key=lambda f: -f.log_likelihood)
+
+
+def _distinct(x: Array, fits: Sequence[Fit], offset: Array | float) -> list[Fit]:
+    """The likeliest first, without those that differ in the names of nodes and outcomes only."""
+    kept: list[tuple[Fit, list[Array]]] = []
+    for fit in sorted(fits, key=lambda f: -f.log_likelihood):
+        own = fit.marginals(x, offset)
+        if not any(_same(own, other) for _, other in kept):
+            kept.append((fit, own))
+    return [fit for fit, _ in kept]
+
+
+def _same(nodes: Sequence[Array], others: Sequence[Array]) -> bool:
+    return all(max(agreement(p, o) for o in others) > SAME for p in nodes)
 
 
 def refit(
@@ -206,9 +220,8 @@ def _from_clusters(x: Array, outcomes: Sequence[int], rng: np.random.Generator) 
         )
         own = np.asarray(mixture.fit(x).predict_proba(x))
         root = np.linalg.cholesky(np.linalg.inv(np.asarray(mixture.covariances_)))
-        tables = _tables(
-            np.asarray(mixture.means_) @ root, np.asarray(mixture.weights_), outcomes, rng
-        )
+        placed = cast(Array, np.asarray(mixture.means_) @ root)
+        tables = _tables(placed, np.asarray(mixture.weights_), outcomes, rng)
         starts += [own[:, table] for table in tables]
     return starts
 

@@ -53,7 +53,7 @@ LEVELS: dict[str, float] = {
     "model": 5,
     "causal": 6,
     "factorial": 6,
-    "factorial_mixture": 6.25,
+    "factorial_mixture": 6.36,
     "factorial_choice": 6.48,
     "factorial_evidence": 6.47,
     "modes": 6,
