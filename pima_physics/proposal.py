@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pima_physics.dataset import Data
 from pima_physics.discovery_sets import find_nodes
 from pima_physics.evidence import Finding, examine
+from pima_physics.factorial_choice import find_factorial
 from pima_physics.nodesets import RAREST, Node
 from pima_physics.proposal_prototypes import count_groups
 from pima_physics.representations import Representation
@@ -150,6 +151,10 @@ def propose(
     if outcomes != best.outcomes:
         tried, _ = _try(representations, outcomes, seed, groups)
         curve.append(tried)
+        if not tried.holds:
+            # Directions know several outcomes in a row only.
+            tried = _try_mixture(representations, outcomes, seed, groups)
+            curve.append(tried)
         outcomes = outcomes if tried.holds else best.outcomes
     if nodes and data is not None and _nothing_in_common(nodes, representations, data, seed):
         return Proposal((), tuple(curve), "the modalities have nothing in common")
@@ -183,12 +188,29 @@ def _try(
     if groups is not None:
         part = searched(len(groups), np.random.default_rng(seed))
         findings = [f.among(groups[part]) for f in findings]
+    return _tried(outcomes, findings), sets[0].nodes
+
+
+def _try_mixture(
+    representations: Sequence[Representation],
+    outcomes: tuple[int, ...],
+    seed: int,
+    groups: NDArray[np.int64] | None,
+) -> Tried:
+    """Whether a mixture whose effects add up shows so many nodes."""
+    found = find_factorial(representations, outcomes, rng=np.random.default_rng(seed))
+    if found is None:
+        return Tried(outcomes, (), 0)
+    return _tried(outcomes, [f.among(groups) for f in found.findings])
+
+
+def _tried(outcomes: tuple[int, ...], findings: Sequence[Finding]) -> Tried:
     order = np.argsort([-f.evidence for f in findings])
     evidence = tuple(findings[i].evidence for i in order)
     # More than two groups are to be apart where two Gaussians would be, each from its neighbours.
     apart = [f.probability.shape[1] == 2 or f.separation > BIMODAL for f in findings]
     held = sum(f.supported and a for f, a in zip(findings, apart, strict=True))
-    return Tried(outcomes, evidence, held, max(f.null for f in findings)), sets[0].nodes
+    return Tried(outcomes, evidence, held, max(f.null for f in findings))
 
 
 def _examined(found: Found, rng: np.random.Generator) -> list[Finding]:

@@ -17,7 +17,7 @@ from pima_physics.cli import app
 from pima_physics.dataset import Data
 from pima_physics.datasets import continuous_control
 from pima_physics.nodesets import given
-from pima_physics.proposal import Tried, _joined, _try, propose
+from pima_physics.proposal import Tried, _joined, _try, _try_mixture, propose
 from pima_physics.representations import Representation
 from pima_physics.results import load
 from pima_physics.training import prepare_fit
@@ -62,6 +62,29 @@ def test_cuts_of_one_variable_are_put_together_and_features_of_their_own_are_not
     joined = _joined(np.minimum(label, 1), np.maximum(label, 1) - 1)
     assert joined is not None and (joined == label).all()
     assert _joined(np.tile([0, 0, 1, 1], 50), np.tile([0, 1, 0, 1], 50)) is None
+
+
+def three_corners_and_two(samples: int = 900) -> np.ndarray:
+    """A node of three outcomes, each as far from each, and one of two; two axes of noise."""
+    rng = np.random.default_rng(0)
+    first, second = rng.integers(0, 3, samples), rng.integers(0, 2, samples)
+    noise = rng.normal(size=(samples, 5))
+    noise[:, :3] += 6.0 / np.sqrt(2.0) * np.eye(3)[first]
+    noise[:, 3] += 6.0 * second
+    return noise @ np.linalg.qr(rng.normal(size=(5, 5)))[0]
+
+
+def test_a_mixture_holds_outcomes_that_lie_in_no_row() -> None:
+    assert _try_mixture(latent(three_corners_and_two()), (3, 2), 0, None).holds
+    cloud = np.random.default_rng(0).normal(size=(900, 5))
+    assert not _try_mixture(latent(cloud), (3, 2), 0, None).holds
+    assert not _try_mixture(latent(cloud[:20]), (3, 2), 0, None).holds
+
+
+@pytest.mark.study
+def test_three_corners_are_put_together_to_one_node() -> None:
+    found = propose(latent(three_corners_and_two()), seed=0)
+    assert found.outcomes == (3, 2), str(found)
 
 
 def few(values: np.ndarray) -> Data:
