@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pima_physics.dataset_groups import worth_of_partition
+from pima_physics.evidence_null import null_evidence
 from pima_physics.nodesets import (
     CHANCE_NATS,
     Node,
@@ -18,19 +18,12 @@ from pima_physics.nodesets import (
     conditional_nats,
     seen_in,
 )
-from pima_physics.pursuit import (
-    evidence_along,
-    pursue,
-    separation,
-    starting_directions,
-    whiten,
-)
+from pima_physics.pursuit import separation
 from pima_physics.representations import SAMPLES_PER_AXIS, Representation
 from pima_physics.views import View
 
 Array = NDArray[np.float64]
 
-NULL_DRAWS, NULL_SAMPLES, NULL_STARTS = 19, 500, 40
 BOOTSTRAPS = 5
 STABLE = 0.8
 # What a bend shows at most, in nats per sample and cut: one continuous (Gaussian) feature along an
@@ -223,24 +216,6 @@ def _chance(node: Node) -> float:
 
 def _bend(node: Node) -> float:
     return BEND * (node.outcomes - 1) * len(node.bins)
-
-
-@lru_cache(maxsize=64)
-def null_evidence(axes: int, outcomes: int) -> tuple[float, ...]:
-    """Largest evidence, in nats over all samples, that the search finds in featureless data.
-
-    The likelihood ratio of shapes hardly depends on the number of samples, so that few serve,
-    and one set of Gaussian data serves all searches of the same size.
-    """
-    rng = np.random.default_rng(0)
-    largest = []
-    for _ in range(NULL_DRAWS):
-        values = rng.normal(size=(NULL_SAMPLES, axes))
-        white = whiten(values).apply(values)
-        start = starting_directions(white, NULL_STARTS, rng)
-        found = pursue(white, np.zeros((NULL_SAMPLES, 0)), outcomes, start)
-        largest.append(float(evidence_along(white, found, outcomes).max()) * NULL_SAMPLES)
-    return tuple(largest)
 
 
 def _stability(node: Node, rng: np.random.Generator) -> float:

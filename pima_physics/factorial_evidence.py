@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pima_physics.evidence import BEND, BOOTSTRAPS, STABLE, Finding, null_evidence, predicted
+from pima_physics.evidence import BEND, BOOTSTRAPS, STABLE, Finding, predicted
+from pima_physics.evidence_null import null_evidence
 from pima_physics.factorial import product_of
 from pima_physics.factorial_mixture import Fit, marginals, refit
 from pima_physics.nodesets import CHANCE_NATS, RAREST, SMALLEST_CELL, agreement, joint_code

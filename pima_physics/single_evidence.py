@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pima_physics.evidence import null_evidence
+from pima_physics.evidence_null import null_evidence
 from pima_physics.modes import BINS, histograms, multimodality
 from pima_physics.nodesets import CHANCE_NATS
 from pima_physics.prototypes import Block, partition_evidence

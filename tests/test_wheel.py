@@ -14,7 +14,7 @@ import pytest
 from support.source import FOLDERS, REPOSITORY
 
 MAX_BYTES = 2_000_000
-DATA_SUFFIXES = {".typed", ".html", ".css", ".yaml", ".md"}
+DATA_SUFFIXES = {".typed", ".json", ".html", ".css", ".yaml", ".md"}
 
 
 def expected_files() -> set[str]:
