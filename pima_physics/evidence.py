@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pima_physics.dataset_groups import worth_of_partition
-from pima_physics.evidence_null import null_evidence
+from pima_physics.evidence_null import Chance, against_chance
 from pima_physics.nodesets import (
     CHANCE_NATS,
     Node,
@@ -128,17 +128,15 @@ def examine(
         Its evidence given the other nodes, in nats over all samples.
     """
     assert node.view is not None
-    samples, present = len(node.view.present), len(node.bins)
-    null = np.array(null_evidence(node.view.white.shape[1], node.outcomes))
-    nats = node.evidence * present
+    samples, chance = len(node.view.present), _chance(node)
     stability = _stability(node, rng)
     return Finding(
         node.view.representation.name,
         node.probability,
         separation(node.mixture),
-        nats / samples,
-        (_chance(node) + _bend(node)) / samples,
-        (1 + int((null >= nats).sum())) / (1 + len(null)),
+        node.nats / samples,
+        (chance.threshold + _bend(node)) / samples,
+        chance.p_value,
         stability,
         bool(clear(node) and conditional > CHANCE_NATS and stability > STABLE and confirmed),
         conditional / samples,
@@ -181,7 +179,7 @@ def outcomes_of(node: Node, representations: Sequence[Representation]) -> Array:
 
 def above_chance(node: Node, conditional: float) -> bool:
     """More evidence than a search finds in featureless data, and some given the other nodes."""
-    return node.nats > _chance(node) and conditional > CHANCE_NATS
+    return node.nats > _chance(node).threshold and conditional > CHANCE_NATS
 
 
 def confirmed_by(straight: Sequence[View], nodes: Sequence[Node], j: int) -> bool:
@@ -201,7 +199,7 @@ def confirmed_by(straight: Sequence[View], nodes: Sequence[Node], j: int) -> boo
 
 def clear(node: Node) -> bool:
     """More than chance and a bend show together."""
-    return node.nats > _chance(node) + _bend(node)
+    return node.nats > _chance(node).threshold + _bend(node)
 
 
 def beyond_bend(node: Node) -> float:
@@ -209,9 +207,9 @@ def beyond_bend(node: Node) -> float:
     return max(node.nats - _bend(node), 0.0)
 
 
-def _chance(node: Node) -> float:
+def _chance(node: Node) -> Chance:
     assert node.view is not None
-    return float(np.quantile(null_evidence(node.view.white.shape[1], node.outcomes), 0.95))
+    return against_chance(node.nats, node.view.white.shape[1], node.outcomes)
 
 
 def _bend(node: Node) -> float:

@@ -8,6 +8,7 @@ search changes; a test compares both.
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
@@ -31,6 +32,24 @@ def null_evidence(axes: int, outcomes: int) -> tuple[float, ...]:
     """
     known = _table().get(f"{axes} {outcomes}")
     return simulate(axes, outcomes) if known is None else tuple(known)
+
+
+@dataclass(frozen=True)
+class Chance:
+    """What chance shows between as many groups: its 95 % quantile in nats, and the p-value."""
+
+    threshold: float
+    p_value: float
+
+
+def against_chance(nats: float, axes: int, groups: int) -> Chance:
+    """Judge evidence by what the search along directions finds in featureless data.
+
+    As many directions can be tried as by that search.
+    """
+    null = np.array(null_evidence(axes, groups))
+    above = int((null >= nats).sum())
+    return Chance(float(np.quantile(null, 0.95)), (1 + above) / (1 + len(null)))
 
 
 def simulate(axes: int, outcomes: int) -> tuple[float, ...]:

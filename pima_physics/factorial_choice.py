@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from pima_physics.evidence import Finding
 from pima_physics.factorial_evidence import Searched, findings_in, probabilities_of, score_of
-from pima_physics.factorial_mixture import Fit, fit_factorial
-from pima_physics.nodesets import agreement, given
+from pima_physics.factorial_mixture import Fit, alike, fit_factorial
+from pima_physics.nodesets import given
 from pima_physics.representations import Representation
 from pima_physics.search import UNEXPLAINED, unexplained
 from pima_physics.single_mixture import Stack, stack_of
@@ -93,12 +93,13 @@ def find_factorial(
         if mixture is None:
             continue
         fits = _fits(mixture, starts, rng)
+        shown = [probabilities_of(mixture, f, representations) for f in fits]
         # What one view shows may be an optimum that the search misses in another.
-        starts += [probabilities_of(mixture, f, representations) for f in fits]
-        score, fit = _chosen(mixture, fits)
-        everyone = probabilities_of(mixture, fit, representations)
+        starts += shown
+        score, at = _chosen(mixture, fits)
+        fit, everyone = fits[at], shown[at]
         findings = findings_in(mixture, fit, straight, everyone, rng)
-        same = along is not None and _same([f.probability for f in findings], along)
+        same = along is not None and alike([f.probability for f in findings], along) > SAME
         proposals.append(Proposal(findings, score, 0.0, same))
     if not proposals:
         return None
@@ -123,13 +124,9 @@ def _fits(
     return fit_factorial(mixture.x, mixture.outcomes, rng=rng, offset=offset, others=others)
 
 
-def _chosen(mixture: Searched, fits: Sequence[Fit]) -> tuple[float, Fit]:
-    """The likeliest of the fits whose score is comparable to the best, and its score."""
-    judged = [(score_of(mixture, f), f) for f in fits]
-    best = max(score for score, _ in judged)
-    good = [pair for pair in judged if pair[0] >= COMPARABLE * best]
-    return max(good, key=lambda pair: pair[1].log_likelihood)
-
-
-def _same(found: Sequence[Array], others: Sequence[Array]) -> bool:
-    return all(max(agreement(p, o) for o in others) > SAME for p in found)
+def _chosen(mixture: Searched, fits: Sequence[Fit]) -> tuple[float, int]:
+    """Score and place of the likeliest of the fits whose score is comparable to the best."""
+    scores = [score_of(mixture, f) for f in fits]
+    good = [k for k, score in enumerate(scores) if score >= COMPARABLE * max(scores)]
+    at = max(good, key=lambda k: fits[k].log_likelihood)
+    return scores[at], at

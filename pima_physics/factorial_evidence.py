@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pima_physics.evidence import BEND, BOOTSTRAPS, STABLE, Finding, predicted
-from pima_physics.evidence_null import null_evidence
+from pima_physics.evidence_null import Chance, against_chance
 from pima_physics.factorial import product_of
 from pima_physics.factorial_mixture import Fit, marginals, refit
 from pima_physics.nodesets import CHANCE_NATS, RAREST, SMALLEST_CELL, agreement, joint_code
@@ -164,17 +164,16 @@ def findings_in(
     findings = []
     for k, j in enumerate(mixture.free):
         between, rest = shown.between[k], shown.rest[k]
-        null = np.array(null_evidence(axes, mixture.outcomes[j]))
-        threshold = _threshold(between, axes, mixture.outcomes[j])
+        chance = _chance(between, axes, mixture.outcomes[j])
         confirmed = any(e[k] for e in elsewhere)
-        sure = between.weakest > threshold and rest > CHANCE_NATS
+        sure = between.weakest > chance.threshold and rest > CHANCE_NATS
         finding = Finding(
             representation="mixture of all nodes in " + " and ".join(mixture.stack.names),
             probability=everyone[j],
             separation=between.apart,
             evidence=between.weakest / samples,
-            null=threshold / samples,
-            p_value=(1 + int((null >= between.weakest).sum())) / (1 + len(null)),
+            null=chance.threshold / samples,
+            p_value=chance.p_value,
             stability=stability[j],
             supported=bool(sure and stability[j] > STABLE and confirmed),
             conditional=rest / samples,
@@ -186,9 +185,10 @@ def findings_in(
     return tuple(findings)
 
 
-def _threshold(between: Between, axes: int, outcomes: int) -> float:
-    """Nats that chance, and a bend among the samples that the cuts part, show together."""
-    return float(np.quantile(null_evidence(axes, outcomes), 0.95)) + BEND * between.seen
+def _chance(between: Between, axes: int, outcomes: int) -> Chance:
+    """What chance, and a bend among the samples that the cuts part, show together."""
+    chance = against_chance(between.weakest, axes, outcomes)
+    return replace(chance, threshold=chance.threshold + BEND * between.seen)
 
 
 def _confirmed(
@@ -203,7 +203,7 @@ def _confirmed(
     fit = refit(x, product_of(found), mixture.outcomes, steps=1)
     shown = _shown(fit, x, found, mixture.free)
     asked = [
-        _threshold(b, x.shape[1], mixture.outcomes[j])
+        _chance(b, x.shape[1], mixture.outcomes[j]).threshold
         for b, j in zip(shown.between, mixture.free, strict=True)
     ]
     alone = np.array([b.weakest for b in shown.between])

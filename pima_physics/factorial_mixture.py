@@ -131,7 +131,7 @@ def fit_factorial(
     """
     part = np.sort(rng.permutation(len(x))[:SKETCHED])
     few, own = x[part], offset[part] if isinstance(offset, np.ndarray) else offset
-    starts = [*_from_clusters(few, outcomes, rng)]
+    starts = _from_clusters(few, outcomes, rng)
     starts += [product_of([p[part] for p in nodes]) for nodes in others]
     starts += [_random(few, outcomes, rng) for _ in range(RANDOM)]
     first = _maximise(few, np.stack(starts), outcomes, own, FEW_STEPS)
@@ -146,13 +146,14 @@ def _distinct(x: Array, fits: Sequence[Fit], offset: Array | float) -> list[Fit]
     kept: list[tuple[Fit, list[Array]]] = []
     for fit in sorted(fits, key=lambda f: -f.log_likelihood):
         own = fit.marginals(x, offset)
-        if not any(_same(own, other) for _, other in kept):
+        if not any(alike(own, other) > SAME for _, other in kept):
             kept.append((fit, own))
     return [fit for fit, _ in kept]
 
 
-def _same(nodes: Sequence[Array], others: Sequence[Array]) -> bool:
-    return all(max(agreement(p, o) for o in others) > SAME for p in nodes)
+def alike(nodes: Sequence[Array], others: Sequence[Array]) -> float:
+    """Agreement of the node that other nodes know least; order does not matter."""
+    return min(max(agreement(p, o) for o in others) for p in nodes)
 
 
 def refit(

@@ -15,13 +15,14 @@ from pima_physics.evidence import (
     finding_of,
     nothing_found,
 )
+from pima_physics.evidence_null import against_chance
 from pima_physics.nodesets import conditional_nats
 from pima_physics.representations import Representation
 from pima_physics.search import find_sets
 from pima_physics.sharing import shared_nats
 from pima_physics.sharing_views import shared_views
 from pima_physics.single import ENOUGH_TO_WHITEN, find_prototypes
-from pima_physics.single_evidence import against_chance, evidence_between
+from pima_physics.single_evidence import evidence_between
 from pima_physics.single_mixture import find_mixture
 from pima_physics.single_settled import Proposal, around_prototypes, pooled
 from pima_physics.views import View, searched
@@ -115,6 +116,6 @@ def _straight(
     for r in representations:
         if r.straight and r.values.shape[1] and r.present.any():
             between = evidence_between(r.values[r.present], label[r.present], outcomes)
-            if between.nats > against_chance(between, r.values.shape[1], outcomes).threshold:
+            if between.nats > against_chance(between.nats, r.values.shape[1], outcomes).threshold:
                 return True
     return False

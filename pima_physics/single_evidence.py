@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pima_physics.evidence_null import null_evidence
 from pima_physics.modes import BINS, histograms, multimodality
 from pima_physics.nodesets import CHANCE_NATS
 from pima_physics.prototypes import Block, partition_evidence
@@ -46,24 +45,6 @@ class Between:
 
 
 NOTHING = Between(0.0, 0.0, 0.0, 0.0, 0.0)
-
-
-@dataclass(frozen=True)
-class Chance:
-    """What chance shows between as many groups: its 95 % quantile in nats, and the p-value."""
-
-    threshold: float
-    p_value: float
-
-
-def against_chance(between: Between, axes: int, groups: int) -> Chance:
-    """Judge evidence by what the search along directions finds in featureless data.
-
-    As many directions can be tried as by that search.
-    """
-    null = np.array(null_evidence(axes, groups))
-    above = int((null >= between.nats).sum())
-    return Chance(float(np.quantile(null, 0.95)), (1 + above) / (1 + len(null)))
 
 
 def evidence_between(x: Array, label: Labels, groups: int) -> Between:

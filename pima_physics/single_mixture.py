@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pima_physics.evidence import BOOTSTRAPS, STABLE, Finding, predicted
+from pima_physics.evidence_null import against_chance
 from pima_physics.nodesets import agreement
 from pima_physics.representations import Representation
-from pima_physics.single_evidence import RIDGE, against_chance, evidence_between
+from pima_physics.single_evidence import RIDGE, evidence_between
 from pima_physics.single_moves import moved
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def find_mixture(
     label = own.argmax(1)
     rng = np.random.default_rng(seed)
     between = evidence_between(x, label, outcomes)
-    chance, size = against_chance(between, x.shape[1], outcomes), len(present)
+    chance, size = against_chance(between.nats, x.shape[1], outcomes), len(present)
     stability = _stability(x, mixture, own, rng)
     probability = np.empty((size, outcomes))
     probability[present] = own

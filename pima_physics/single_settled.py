@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pima_physics.evidence import BEND, STABLE, Finding, predicted
+from pima_physics.evidence_null import against_chance
 from pima_physics.prototypes import Block
 from pima_physics.representations import Representation
 from pima_physics.single import groups_around_prototypes
-from pima_physics.single_evidence import against_chance, evidence_between
+from pima_physics.single_evidence import evidence_between
 from pima_physics.single_mixture import stack_of
 
 Array = NDArray[np.float64]
@@ -80,7 +81,7 @@ def around_prototypes(
         probability = found.probability
     label, present = probability.argmax(1), stack.present
     between = evidence_between(stack.values[present], label[present], outcomes)
-    chance, size = against_chance(between, stack.values.shape[1], outcomes), len(label)
+    chance, size = against_chance(between.nats, stack.values.shape[1], outcomes), len(label)
     more = between.nats > chance.threshold
     # Support asks for more than a bend of one continuous feature shows.
     bend = BEND * (outcomes - 1)

@@ -34,9 +34,6 @@ from pima_physics.trainer_recorded import Inputs, recorded_step
 # Of the neural networks' products, by name.
 PRECISIONS = {"none": None, "bfloat16": torch.bfloat16}
 
-# Batches between block updates of the mixture, whose running statistics are about an epoch long.
-BLOCK = 4
-
 
 def batches(size: int, batch_size: int, *, seed: int, epoch: int) -> list[Tensor]:
     """Indices of shuffled batches; a last batch smaller than half a batch joins its neighbour.
@@ -136,13 +133,12 @@ def train_batch(
     held = None if targets is None else targets[index]
     fits = None if surrogates is None else {n: c.take(index) for n, c in surrogates.items()}
     inputs = Inputs(batch, held, fits)
-    due = loop.step % BLOCK == BLOCK - 1 or loop.step == steps - 1
-    of_step = partial(_advance, loop, share=share, size=size, steps=steps, due=due)
-    work = partial(of_step, phase=phase, anchor=anchor)
+    work = partial(_advance, loop, share=share, size=size, steps=steps, phase=phase, anchor=anchor)
     replays = loop.replays_of(phase)
     if replays is None or batch.intervened is not None:
         work(inputs)
     else:
+        due = loop.ends_block(steps)
         kind = (share.size, size, steps, held is None, anchor, due, *(fits or ()))
         recorded_step(loop, replays, kind, inputs, work)
     loop.step += 1
@@ -157,13 +153,12 @@ def _advance(
     steps: int,
     phase: str,
     anchor: float | None,
-    due: bool,
 ) -> None:
     """What a step does to network, optimiser and loop, for one batch."""
     unit_prior = phase == "warm-up"
     terms = _step(loop, inputs, share, unit_prior, anchor)
     if not unit_prior:
-        update_prior(loop, terms, share, size, steps, due=due)
+        update_prior(loop, terms, share, size, steps, due=loop.ends_block(steps))
     means = _sums(terms).div_(size)
     loop.sums = means if loop.sums is None else loop.sums.add_(means)
     if loop.careful and not math.isfinite(loop.sums.sum()):

@@ -16,6 +16,9 @@ from pima_physics.mixture import Statistics
 from pima_physics.model import Network
 from pima_physics.trainer_adam import Adam
 
+# Batches between block updates of the mixture, whose running statistics are about an epoch long.
+BLOCK = 4
+
 Progress = Callable[["EpochRecord"], None]
 
 
@@ -129,6 +132,10 @@ class Loop:
         if self.replays is None or self.replays.phase != phase:
             self.replays = Replays(phase)
         return self.replays
+
+    def ends_block(self, steps: int) -> bool:
+        """Whether the mixture is updated after the batch under way, of so many of an epoch."""
+        return self.step % BLOCK == BLOCK - 1 or self.step == steps - 1
 
     @property
     def careful(self) -> bool:
