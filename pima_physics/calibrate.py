@@ -11,23 +11,20 @@ quadratic, which the warm-up first trains on:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from pima_physics.calibrate_common import fit_common
+from pima_physics.calibrate_starts import Observed, best_trials, trials_of
 from pima_physics.dataset import Data
-from pima_physics.decoders import ComponentPhysics, Law, PhysicsDecoder
+from pima_physics.decoders import ComponentPhysics, PhysicsDecoder
 from pima_physics.errors import SolveError
 from pima_physics.likelihoods import MIN_NOISE_VARIANCE, Normal
 from pima_physics.model import Network, squared_residuals
 from pima_physics.refine import double, jacobian_of, refine, refine_components
-from pima_physics.simulator import ODE, ExternalSimulator
 
-# Parameter sets tried as starts, their spread in unconstrained units, samples fitted at most.
-STARTS, SPREAD, MAX_SAMPLES = 1024, 2.0, 4000
-ODE_STARTS, ODE_MAX_SAMPLES = 64, 400
 # A weak pull to typical values settles parameters that a curve does not show.
 PULL = 1e-2
 
@@ -64,12 +61,20 @@ class Calibration:
 
 
 def calibrate(network: Network, data: Data, *, seed: int) -> dict[str, Calibration]:
-    """Fit every per-sample physics decoder to the samples, and scale it to the fits, in place."""
+    """Fit every per-sample physics decoder to the samples, and scale it to the fits, in place.
+
+    Parameters that are common to all samples come first, and stay as they are found.
+    """
     found = {}
     for name, decoder in zip(network.names, network.decoders, strict=True):
         if isinstance(decoder, PhysicsDecoder) and decoder.law.free:
             generator = torch.Generator().manual_seed(seed)
-            calibration = _calibrate_one(decoder, data, name, generator)
+            law = double(decoder.law)
+            part = Observed.of(law, data.modalities[name], generator)
+            trials = trials_of(law, part.grid, generator, part.values)
+            if law.common:
+                fit_common(decoder.law, part, trials, generator)
+            calibration = _calibrate_one(decoder, part, data.size, trials)
             if bool(calibration.fitted.any()):
                 decoder.rescale(calibration.raw[calibration.fitted])
             found[name] = calibration
@@ -77,22 +82,11 @@ def calibrate(network: Network, data: Data, *, seed: int) -> dict[str, Calibrati
 
 
 def _calibrate_one(
-    decoder: PhysicsDecoder, data: Data, name: str, generator: torch.Generator
+    decoder: PhysicsDecoder, part: Observed, size: int, trials: Tensor
 ) -> Calibration:
     law = double(decoder.law)
-    slow = isinstance(law.simulator, ODE | ExternalSimulator)
-    modality = data.modalities[name]
-    few = ODE_MAX_SAMPLES if slow else MAX_SAMPLES
-    index = modality.present.nonzero()[:, 0]
-    order = torch.randperm(len(index), generator=generator)[:few].to(index.device)
-    index = index[order]
-    part = modality.take(index)
-    values = part.values.double().flatten(1)
-    mask = part.mask.double().flatten(1)
-    grid = None if part.grid is None else {k: v.double() for k, v in part.grid.items()}
-    trials = _trials(law, ODE_STARTS if slow else STARTS, grid, generator, values)
-    start = _best_trials(law, trials, values, mask, grid)
-    size, free = len(values), len(law.free)
+    values, mask, grid, free = part.values, part.mask, part.grid, len(law.free)
+    start = best_trials(law, trials, values, mask, grid)
     eye = torch.eye(free, dtype=values.dtype, device=values.device)
     noise, best = 1.0, None
     for rank in range(start.shape[0]):
@@ -116,21 +110,20 @@ def _calibrate_one(
         else:
             better = square < best[1]
             best = (torch.where(better[:, None], fit.raw, best[0]), best[1].minimum(square))
-    total = data.size
-    like = modality.values
+    like = decoder.centre
     result = Calibration(
-        torch.zeros(total, free, dtype=like.dtype, device=like.device),
-        torch.zeros(total, free, free, dtype=like.dtype, device=like.device),
-        torch.zeros(total, dtype=like.dtype, device=like.device),
-        torch.zeros(total, dtype=torch.bool, device=like.device),
+        torch.zeros(size, free, dtype=like.dtype, device=like.device),
+        torch.zeros(size, free, free, dtype=like.dtype, device=like.device),
+        torch.zeros(size, dtype=like.dtype, device=like.device),
+        torch.zeros(size, dtype=torch.bool, device=like.device),
     )
-    if best is None or size == 0:
+    if best is None or len(values) == 0:
         return result
     raw, square = best
     jacobian = jacobian_of(law, raw, grid)
     curvature = jacobian.mT @ (mask[..., None] * jacobian)
     good = torch.isfinite(square) & torch.isfinite(curvature).all(-1).all(-1)
-    keep = index[good]
+    keep = part.index[good]
     result.raw[keep] = raw[good].to(like)
     result.curvature[keep] = curvature[good].to(like)
     result.residual[keep] = square[good].to(like)
@@ -177,10 +170,9 @@ def _best_components(
     values, mask = values.double().flatten(1), mask.double().flatten(1)
     weight = own.T @ mask
     target = own.T @ (values * mask) / weight.clamp(min=1e-12)
-    slow = isinstance(law.simulator, ODE | ExternalSimulator)
-    trials = _trials(law, ODE_STARTS if slow else STARTS, None, generator, values)
+    trials = trials_of(law, None, generator, values)
     best, least = None, torch.full((own.shape[1],), torch.inf).to(values)
-    for start in _best_trials(law, trials, target, weight, None):
+    for start in best_trials(law, trials, target, weight, None):
         try:
             found = refine_components(law, values, mask, own, start, noise_variance=1.0)
             square, _ = squared_residuals(law(found.raw, None), values, mask)
@@ -198,44 +190,3 @@ def _best_components(
         centre = (owned[some, None] * best[some]).sum(0) / owned[some].sum()
         best = torch.where(some[:, None], best, centre)
     return best, float(least.sum() / (own.sum(1) @ mask.sum(1)).clamp(min=1.0))
-
-
-def _trials(
-    law: Law,
-    count: int,
-    grid: Mapping[str, Tensor] | None,
-    generator: torch.Generator,
-    like: Tensor,
-) -> Tensor:
-    """Parameter sets around typical values; nearer ones where the law cannot be solved."""
-    spread = SPREAD
-    while spread > 0.1:
-        trials = spread * torch.randn(count, len(law.free), generator=generator).to(like)
-        trials[0] = 0.0
-        try:
-            law(
-                trials,
-                None if grid is None else {k: v[:1].expand(count, -1) for k, v in grid.items()},
-            )
-            return trials
-        except SolveError:
-            spread *= 0.5
-    return torch.zeros(1, len(law.free), dtype=like.dtype, device=like.device)
-
-
-def _best_trials(
-    law: Law, trials: Tensor, values: Tensor, mask: Tensor, grid: Mapping[str, Tensor] | None
-) -> Tensor:
-    """The two best trials of every sample, shape (rank, sample, parameter)."""
-    ranks = min(2, len(trials))
-    if grid is None:
-        square, _ = squared_residuals(law(trials, None), values, mask)
-    else:
-        few = trials[:32]
-        columns = [
-            (mask * (values - law(t.expand(len(values), -1), grid).flatten(1)).square()).sum(1)
-            for t in few
-        ]
-        square, trials = torch.stack(columns, dim=1), few
-    square = torch.nan_to_num(square, nan=torch.inf)
-    return trials[square.topk(ranks, dim=1, largest=False).indices].transpose(0, 1)

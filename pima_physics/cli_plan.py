@@ -16,7 +16,7 @@ from pima_physics import training, units
 from pima_physics.cli_common import table
 from pima_physics.config import Experiment
 from pima_physics.dataset import MIN_SAMPLES_TO_SPLIT, open_dataset
-from pima_physics.decoders import Law
+from pima_physics.decoders_law import Law
 from pima_physics.errors import InputError, Problems, SolveError
 from pima_physics.modality import Physics
 from pima_physics.refine_identifiability import alike
@@ -218,6 +218,8 @@ def _parameter_rows(plan: Plan) -> Iterator[list[str]]:
             cells = parameter_cells(parameter)
             if key in modality.known:
                 cells = ["by sample", *cells[1:-1], f"no, known from {modality.known[key]}"]
+            elif key in modality.common:
+                cells[-1] = "yes, one value for all samples"
             yield [name, key, *cells]
 
 

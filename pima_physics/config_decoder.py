@@ -33,7 +33,8 @@ class Section(BaseModel):
 class ParameterSpec(Section):
     """What the file changes about one parameter of a simulator, in ``units``.
 
-    ``variable`` names the variable of the data that it is known from, sample by sample.
+    ``variable`` names the variable of the data that it is known from, sample by sample; with
+    ``common`` it is inferred, and has one value for all samples.
     """
 
     bounds: list[Finite | None] | None = None
@@ -43,6 +44,7 @@ class ParameterSpec(Section):
     units: str | None = None
     vary: bool = True
     variable: Annotated[str, Field(min_length=1)] | None = None
+    common: bool = False
     scale: Literal["linear", "log"] | None = None
 
     @property
@@ -57,8 +59,10 @@ class ParameterSpec(Section):
             raise problem("bounds: [lowest, highest]", "give two numbers (null for no limit)")
         if self.bounds is not None and (self.min is not None or self.max is not None):
             raise problem("either bounds or min and max", "keep one of the two ways")
-        if self.variable is not None and {"value", "vary"} & self.model_fields_set:
-            raise problem("either variable, or value and vary", "keep one of the two ways")
+        if self.variable is not None and {"value", "vary", "common"} & self.model_fields_set:
+            raise problem("either variable, or value and vary, or common", "keep one way")
+        if self.common and not self.vary:
+            raise problem("either common or vary: false", "a fixed parameter is common anyway")
         low, high = self.limits
         if low is not None and high is not None and not low < high:
             raise problem("a lower bound below the upper one", f"did you mean [{high}, {low}]?")

@@ -82,7 +82,8 @@ class Physics:
     parameters : mapping, optional
         Name -> changes of a declared parameter: ``bounds``, ``value``, ``vary``, ``units``, ...
         ``{"variable": NAME}``: known of every sample from that variable of the data, such as a dose
-        or a length; it is not inferred.
+        or a length; it is not inferred. ``{"common": True}``: unknown, and the same for all
+        samples.
     discrepancy : bool
         Add a small neural correction to the law; its share of the variance is reported.
     hidden : tuple of int
@@ -91,6 +92,8 @@ class Physics:
         Dimension -> variable that holds an own grid per sample.
     known : mapping, optional
         Parameter -> variable of the data that it is known from, as given in ``parameters``.
+    common : tuple of str, optional
+        Parameters that have one value for all samples, as given in ``parameters``.
     """
 
     simulator: Simulator
@@ -104,6 +107,7 @@ class Physics:
     hidden: tuple[int, ...] = (128, 64)
     coordinates: Mapping[str, str] = field(default_factory=dict)
     known: Mapping[str, str] = field(default_factory=dict)
+    common: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _check_choice("parameter scope (per)", self.per, ("sample", "component"))
@@ -126,20 +130,44 @@ class Physics:
         if self.variable is None:
             object.__setattr__(self, "variable", self.observe)
         if self.parameters or self.known:
-            known, changes = _known_apart(self.parameters)
+            known, common, changes = _scopes_apart(self.parameters)
             known = {**self.known, **known}
             law = self.simulator.replace(**changes)
             law = law.replace(**{name: {"vary": False} for name in known})
             object.__setattr__(self, "simulator", law)
             object.__setattr__(self, "known", known)
+            object.__setattr__(self, "common", (*self.common, *common))
             object.__setattr__(self, "parameters", {})
-        if self.known and self.per == "component":
-            raise ConfigError(
-                "a parameter that is known of every sample cannot be one of a component",
-                found=", ".join(self.known),
-                fix="use per: sample",
-            )
+        self._check_scopes()
         object.__setattr__(self, "hidden", tuple(int(h) for h in self.hidden))
+
+    def _check_scopes(self) -> None:
+        """Refuse scopes that contradict each other."""
+        object.__setattr__(self, "common", tuple(dict.fromkeys(self.common)))
+        for words, names in (
+            ("known of every sample", tuple(self.known)),
+            ("common to all samples", self.common),
+        ):
+            if names and self.per == "component":
+                raise ConfigError(
+                    f"a parameter that is {words} cannot be one of a component",
+                    found=", ".join(names),
+                    fix="use per: sample",
+                )
+        free = self.simulator.free
+        if fixed := [name for name in self.common if name not in free]:
+            raise ConfigError(
+                "a parameter that is common to all samples is fixed, and not inferred",
+                found=", ".join(fixed),
+                fix="remove common, or vary: false",
+            )
+        if self.common and set(self.common) == set(free):
+            raise ConfigError(
+                f"every parameter of {self.simulator} is common to all samples",
+                found=", ".join(free),
+                expected="at least one that differs between samples",
+                fix="without one, the law says nothing of a sample",
+            )
 
     def request(self, name: str) -> Request:
         """What the dataset must supply for this modality."""
@@ -152,20 +180,27 @@ class Physics:
         return replace(request, inputs=inputs)
 
 
-def _known_apart(parameters: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, Any]]:
-    """Variables that parameters are known from, and what else is changed of all."""
-    known, changes = {}, dict(parameters)
+def _scopes_apart(
+    parameters: Mapping[str, Any],
+) -> tuple[dict[str, str], list[str], dict[str, Any]]:
+    """Variables that parameters are known from, common ones, and what else is changed of all."""
+    known, common, changes = {}, [], dict(parameters)
     for name, change in parameters.items():
-        if isinstance(change, Mapping) and "variable" in change:
-            rest = {k: v for k, v in change.items() if k != "variable"}
-            if {"vary", "value"} & set(rest):
+        if not isinstance(change, Mapping):
+            continue
+        rest = {k: v for k, v in change.items() if k not in ("variable", "common")}
+        if "variable" in change:
+            if {"vary", "value"} & set(rest) or change.get("common"):
                 raise ConfigError(
                     f"parameter '{name}' is known from a variable, and is given otherwise, too",
                     found=", ".join(change),
-                    fix="keep variable, or vary and value",
+                    fix="keep variable, or the others",
                 )
-            known[name], changes[name] = str(change["variable"]), rest
-    return known, changes
+            known[name] = str(change["variable"])
+        elif change.get("common"):
+            common.append(name)
+        changes[name] = rest
+    return known, common, changes
 
 
 Modality = Neural | Physics

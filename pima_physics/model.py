@@ -128,7 +128,12 @@ class Network(nn.Module):
         if modality.per == "component":
             return ComponentPhysics(law, observe, info, self.model.dag.components)
         return PhysicsDecoder(
-            law, observe, info, self.model.latent_dim, discrepancy=modality.discrepancy
+            law,
+            observe,
+            info,
+            self.model.latent_dim,
+            discrepancy=modality.discrepancy,
+            common=modality.common,
         )
 
     @cached_property

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pima_physics.decoders import Law
+from pima_physics.decoders_law import Law
 from pima_physics.refine_jacobian import (
     Grid,
     Way,

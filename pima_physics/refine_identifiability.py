@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from pima_physics.check_identifiability import judge
-from pima_physics.decoders import Law
+from pima_physics.decoders_law import Law
 from pima_physics.errors import SolveError
 from pima_physics.refine import double
 from pima_physics.refine_jacobian import Grid, jacobian_of

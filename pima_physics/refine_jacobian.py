@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from pima_physics.decoders import Law
+from pima_physics.decoders_law import Law
 from pima_physics.errors import SolveError
 from pima_physics.simulator import ExternalSimulator
 
@@ -129,7 +129,7 @@ def outside(law: Law, raw: Tensor, grid: Grid) -> Tensor:
         values = law.parameters_of(leaf)
         total = torch.stack(list(values.values())).sum()
         (slope,) = torch.autograd.grad(total, leaf)
-    named = {name: value.detach() for name, value in values.items()} | law.known_of(grid, raw)
+    named = {name: value.detach() for name, value in values.items()} | law.given_of(grid, raw)
     x, p = law.simulator.arguments(law.coordinates(grid, raw), named)
     wanted = [list(law.simulator.parameters).index(name) for name in law.free]
     output = list(law.simulator.outputs).index(law.observe)

@@ -74,6 +74,7 @@ def _modality(tree: xr.DataTree, modality: str) -> list[Block]:
     blocks += _share_table(tree, modality, names)
     blocks += _outcome_table(tree, modality, names)
     blocks += _component_table(tree, modality, names)
+    blocks += _common_table(tree, modality)
     return blocks
 
 
@@ -222,6 +223,19 @@ def _outcome_table(tree: xr.DataTree, modality: str, names: tuple[str, ...]) -> 
     columns = ["Parameter", "Outcome", "Samples", "Mean ± standard error", "Spread (std)"]
     caption = "Parameters by outcome of the feature that goes with most of their variance"
     return [Table(caption, columns, rows)] if rows else []
+
+
+def _common_table(tree: xr.DataTree, modality: str) -> list[Block]:
+    """Parameters that were inferred with one value for all samples."""
+    group, rows = view.dataset(tree, f"parameters/{modality}"), []
+    if group is None:
+        return []
+    for name, array in group.data_vars.items():
+        if array.attrs.get("common"):
+            shown = with_error(float(array), float(group[f"{name}_std"]))
+            rows.append([_heading(tree, modality, str(name)), shown])
+    columns = ["Parameter", "Value ± standard error"]
+    return [Table("Parameters with one value for all samples", columns, rows)] if rows else []
 
 
 def _component_table(tree: xr.DataTree, modality: str, names: tuple[str, ...]) -> list[Block]:

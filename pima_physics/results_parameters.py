@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -55,6 +55,8 @@ class Estimates:
         What the law leaves with every sample's best parameters.
     groups : int array (sample,), optional
         Samples that belong together, and are no independent ones.
+    common : mapping of (value, standard error), optional
+        Parameters with one value for all samples.
     """
 
     names: tuple[str, ...]
@@ -68,6 +70,7 @@ class Estimates:
     shared: bool = False
     misfit: Misfit | None = None
     groups: NDArray[np.int64] | None = None
+    common: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
 
 def weighted_mean(
@@ -179,6 +182,11 @@ def parameters_group(
             variable, values = known[name]
             shown, _ = in_shown_units(parameter, values, np.array(0.0))
             variables[name] = ("sample", shown, attributes(parameter) | {"known_from": variable})
+        elif name in estimates.common:
+            pair = (np.array(number) for number in estimates.common[name])
+            shown, spread = in_shown_units(parameter, *pair)
+            variables[name] = ((), shown, attributes(parameter) | {"common": 1})
+            variables[f"{name}_std"] = ((), spread, error_attributes(parameter))
         elif name not in estimates.names:
             shown, _ = in_shown_units(parameter, np.array(parameter.typical), np.array(0.0))
             variables[name] = ((), shown, attributes(parameter))

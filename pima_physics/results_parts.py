@@ -7,7 +7,7 @@ from typing import cast
 import torch
 from torch import nn
 
-from pima_physics.decoders import Law
+from pima_physics.decoders_law import Law
 from pima_physics.errors import SolveError
 from pima_physics.likelihoods import Likelihood
 from pima_physics.model import Network

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from pima_physics.dataset import Data, Split
-from pima_physics.decoders import ComponentPhysics, Law, PhysicsDecoder
+from pima_physics.decoders import ComponentPhysics, PhysicsDecoder
+from pima_physics.decoders_law import Law
 from pima_physics.inference import Posterior, sample_parameters
 from pima_physics.model import Network
-from pima_physics.refine import refine_components
+from pima_physics.refine import describe, refine_components
 from pima_physics.refine_identifiability import alike
 from pima_physics.results_parameters import Array, Estimates, weighted_mean
 from pima_physics.results_parts import FAILED, likelihood_of
@@ -32,6 +33,8 @@ from pima_physics.results_refine import (
 MOST, SLOW_MOST = 50_000, 2000
 # Above this number of components their parameters are means over samples.
 MOST_COMPONENTS = 512
+# A common parameter whose error, in unconstrained units, is as wide as its bounds is not known.
+LOOSE = 1.5
 
 
 def estimate(
@@ -80,7 +83,7 @@ def _by_sample(
         std[index[kept]] = found.std[good].cpu().numpy()
         raw[where[good]] = found.raw[good]
         refined[index[kept]] = True
-        notes += _alike(name, fitted, found.raw[good])
+        notes += [*_alike(name, fitted, found.raw[good]), *_loose(name, decoder.law)]
         left = remaining(fitted.take(good), found.raw[good])
         if left is not None and left.found:
             notes.append(left.warning(name))
@@ -110,7 +113,33 @@ def _by_sample(
         tuple(notes),
         misfit=left,
         groups=data.groups,
+        common=_common(decoder.law),
     )
+
+
+def _common(law: Law) -> dict[str, tuple[float, float]]:
+    """Parameters that are common to all samples, and their standard errors."""
+    if not law.common:
+        return {}
+    raw = law.common_raw.detach().double()
+    found = describe(
+        law.with_free(law.common), raw[None], law.common_covariance.double()[None], raw[None]
+    )
+    each = zip(found.value[0].tolist(), found.std[0].tolist(), strict=True)
+    return dict(zip(law.common, each, strict=True))
+
+
+def _loose(name: str, law: Law) -> list[str]:
+    """Common parameters that the data leave as open as they were."""
+    if not law.common:
+        return []
+    wide = law.common_covariance.diagonal().sqrt() > LOOSE
+    open_ones = [key for key, loose in zip(law.common, wide.tolist(), strict=True) if loose]
+    return [
+        f"{name}: the data do not tell '{key}', which is common to all samples: other parameters "
+        "can make up for it; give its value, or fix one of the others"
+        for key in open_ones
+    ]
 
 
 def _alike(name: str, data: Curves, raw: Tensor) -> list[str]:

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from pima_physics.dataset import ModalityData
-from pima_physics.decoders import ComponentPhysics, Law, PhysicsDecoder
+from pima_physics.decoders import ComponentPhysics, PhysicsDecoder
+from pima_physics.decoders_law import Law
 from pima_physics.errors import SolveError
 from pima_physics.inference import chunks
 from pima_physics.likelihoods import MIN_NOISE_VARIANCE, Likelihood, StudentT

@@ -35,9 +35,8 @@ from pima_physics.simulator import Simulator, find
 FORMAT, FORMAT_VERSION = "pima_physics model", 1
 RESULTS_VERSION = 1  # layout of results.nc; files without a number are of the one before
 NEURAL = ("variable", "units", "likelihood", "network", "hidden", "coordinates")
-PHYSICS = (
-    "observe", "variable", "units", "likelihood", "per", "discrepancy", "hidden", "coordinates",
-)  # fmt: skip
+PHYSICS = ("observe", "variable", "units", "likelihood", "per", "discrepancy", "hidden",
+           "coordinates")  # fmt: skip
 # Variables with more numbers than this are compressed.
 COMPRESSED = 100_000
 
@@ -124,7 +123,8 @@ def _modality(modality: Modality) -> dict[str, Any]:
     found: dict[str, Any] = {key: getattr(modality, key) for key in keys}
     found["coordinates"] = dict(modality.coordinates)
     if isinstance(modality, Physics):
-        found |= {"known": dict(modality.known)} if modality.known else {}
+        scopes = {"known": dict(modality.known), "common": list(modality.common)}
+        found |= {key: names for key, names in scopes.items() if names}
         found["simulator"] = (law := modality.simulator).reference
         found["parameters"] = {name: asdict(p) for name, p in law.parameters.items()}
     return found

@@ -153,7 +153,10 @@ def _parameters(tree: xr.DataTree) -> Iterator[str]:
             unit = pretty(str(array.attrs["units"]))
             label = f"{name} ({unit})" if unit else name
             if array.ndim == 0:
-                yield f"  {label}: {number(float(array))}, fixed"
+                error = group.get(f"{name}_std")
+                shown = number(float(array), None if error is None else float(error))
+                words = "fixed" if error is None else "inferred, one value for all samples"
+                yield f"  {label}: {shown}, {words}"
                 continue
             if "known_from" in array.attrs:
                 span = f"{number(float(array.min()))} to {number(float(array.max()))}"

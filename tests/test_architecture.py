@@ -49,6 +49,7 @@ LEVELS: dict[str, float] = {
     "encoders": 4,
     "fusion": 4,
     "decoders": 4.5,
+    "decoders_law": 4.2,
     "mixture": 4.5,
     "model": 5,
     "causal": 6,

@@ -11,7 +11,7 @@ from support.outside import Coolant, Hooke, LsodaOscillator
 from torch import Tensor
 
 from pima_physics.dataset import Coordinate, ModalityInfo
-from pima_physics.decoders import Law
+from pima_physics.decoders_law import Law
 from pima_physics.emulator import Emulator, emulate
 from pima_physics.errors import InputError, SolveError
 from pima_physics.parameters import Parameter

@@ -17,7 +17,7 @@ import pima_physics as pima
 from pima_physics import dataset_stream
 from pima_physics.cli import app
 from pima_physics.dataset import ModalityInfo
-from pima_physics.decoders import Law
+from pima_physics.decoders_law import Law
 from pima_physics.errors import ConfigError, InputError
 from pima_physics.plots_parameters import parameter_names
 from pima_physics.refine_jacobian import jacobian_of

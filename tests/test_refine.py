@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from pima_physics.dataset import Coordinate, ModalityInfo
-from pima_physics.decoders import Law
+from pima_physics.decoders_law import Law
 from pima_physics.parameters import Parameter
 from pima_physics.refine import double, jacobian_of, refine
 from pima_physics.refine_identifiability import alike

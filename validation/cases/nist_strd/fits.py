@@ -15,7 +15,7 @@ import torch
 import xarray as xr
 
 from pima_physics.dataset import Coordinate, ModalityInfo
-from pima_physics.decoders import Law
+from pima_physics.decoders_law import Law
 from pima_physics.errors import SolveError
 from pima_physics.parameters import Parameter
 from pima_physics.refine import double, predict, refine
