@@ -83,6 +83,11 @@ class Normal(Likelihood):
 
     def update(self, residual: Tensor | None, rate: float) -> None:
         assert residual is not None
+        if not residual.is_cuda:  # as numbers: a tenth of the time of as many small tensors
+            square, count = residual.tolist()
+            old, new = self.noise_variance.item(), max(square / max(count, 1.0), MIN_NOISE_VARIANCE)
+            self.noise_variance.fill_(old + rate * min(count, 1.0) * (new - old))
+            return
         square, count = residual.unbind()
         mean_square = (square / count.clamp(min=1)).clamp_(min=MIN_NOISE_VARIANCE)
         observed = count.clamp(max=1)

@@ -16,6 +16,9 @@ from pima_physics.gaussian import Gaussian, density_factors, expected_log_densit
 # rather than a group; the floor keeps its density bounded.
 MIN_STD = 0.02
 
+Factors = tuple[Tensor, Tensor, Tensor]
+"""Centre, weights and constant; see :func:`pima_physics.gaussian.density_factors`."""
+
 
 @dataclass(frozen=True)
 class Statistics:
@@ -62,6 +65,8 @@ class Mixture(nn.Module):
         self.base_log_variance: Tensor
         self.register_buffer("base_mean", torch.zeros(latent_dim))
         self.register_buffer("base_log_variance", torch.zeros(latent_dim))
+        # Between block updates the components stay as they are.
+        self._factors: tuple[list[int], tuple[Tensor, ...], Factors] | None = None
         self.register_buffer("design", torch.as_tensor(additive_design(dag.outcomes)).float())
 
     @property
@@ -73,9 +78,17 @@ class Mixture(nn.Module):
         """E_q log p(z|c), shape (batch, component)."""
         return expected_log_density(q, self.mean, self.log_variance)
 
-    def density_factors(self) -> tuple[Tensor, Tensor, Tensor]:
+    def density_factors(self) -> Factors:
         """Centre, weights and constant of E_q log p(z|c)."""
-        return density_factors(self.mean, self.log_variance)
+        if self.mean.is_cuda:  # recorded steps change the components unseen
+            return density_factors(self.mean, self.log_variance)
+        parts = self.mean, self.log_variance
+        versions = [p._version for p in parts]
+        kept = self._factors
+        same = kept is not None and kept[1][0] is self.mean and kept[1][1] is self.log_variance
+        if kept is None or not same or kept[0] != versions:
+            self._factors = kept = versions, parts, density_factors(*parts)
+        return kept[2]
 
     @torch.no_grad()
     def update(self, statistics: Statistics, *, shrinkage: float = 5.0) -> None:

@@ -10,6 +10,9 @@ from torch import Tensor
 from pima_physics.elbo import ELBO
 from pima_physics.trainer_loop import Loop
 
+# Numbers in a tensor up to which its gradient tells how large the whole gradient is.
+SMALL = 1024
+
 
 def backward(terms: ELBO, weight: float) -> None:
     """Gradient of the loss, ``weight`` times the sum of penalty and alignment minus the bound.
@@ -26,9 +29,14 @@ def backward(terms: ELBO, weight: float) -> None:
 
 
 def clip(loop: Loop, gradients: list[Tensor]) -> bool:
-    """Scale down a gradient that is far larger than usual; False where it is not finite."""
-    norms = torch._foreach_norm(gradients)  # pyright: ignore[reportPrivateImportUsage]
-    norm = torch.linalg.vector_norm(torch.stack(norms))
+    """Scale down a gradient that is far larger than usual; False where it is not finite.
+
+    Its size is read off the small tensors, the biases above all. What makes a gradient large makes
+    that of the biases large, which are the sums over the batch of what comes back to a layer; to
+    read the large matrices once more would take as long as all of the latent part.
+    """
+    some = [g.flatten() for g in gradients if g.numel() <= SMALL]
+    norm = torch.linalg.vector_norm(torch.cat(some or [g.flatten() for g in gradients]))
     if loop.careful and not math.isfinite(norm):
         return False
     usual = norm if loop.typical_norm is None else loop.typical_norm

@@ -41,7 +41,7 @@ class Options:
     batch_size : int
     learning_rate : float
     clip : float
-        Largest norm of the gradient, in multiples of its running norm.
+        Largest norm of the gradient (of its small tensors), in multiples of its running norm.
     noise_rate : float
         Weight of a batch in the running noise variance.
     shrinkage : float

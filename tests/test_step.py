@@ -7,16 +7,31 @@ from typing import Any
 
 import pytest
 import torch
+import xarray as xr
 from torch import Tensor
 
+import pima_physics as pima
 from pima_physics.collapse import collapse
+from pima_physics.dataset import prepare
+from pima_physics.datasets import circles
+from pima_physics.elbo import elbo
 from pima_physics.fusion import hide_modalities
-from pima_physics.gaussian import LOG_2PI, Gaussian, expected_log_density, kl, product
+from pima_physics.gaussian import (
+    LOG_2PI,
+    Gaussian,
+    density_factors,
+    expected_log_density,
+    kl,
+    product,
+)
 from pima_physics.latent import fuse
 from pima_physics.likelihoods import Normal
 from pima_physics.masks import compact, expand, per_sample
-from pima_physics.mixture import Statistics
+from pima_physics.mixture import Mixture, Statistics
+from pima_physics.simulator import find
 from pima_physics.trainer_adam import Adam
+from pima_physics.trainer_gradient import SMALL, backward
+from pima_physics.training import prepare_fit
 
 MODALITIES, BATCH, AXES, COMPONENTS = 3, 7, 4, 5
 
@@ -187,3 +202,54 @@ def test_adam_is_torchs_to_the_bit_also_from_a_checkpoint(missing: bool) -> None
             optimiser.load_state_dict(kept)
     steps = [float(optimiser.state[w]["step"]) for w in ours]
     assert steps == [float(peer.state[w]["step"]) for w in plain]
+
+
+def test_factors_of_the_components_follow_every_change() -> None:
+    mixture = Mixture(pima.DAG(node=2), AXES)
+
+    def are_new() -> bool:
+        fresh = density_factors(mixture.mean, mixture.log_variance)
+        return all(torch.equal(a, b) for a, b in zip(mixture.density_factors(), fresh, strict=True))
+
+    assert mixture.density_factors() is mixture.density_factors()
+    other = copy.deepcopy(mixture)
+    q = Gaussian(draw(BATCH, AXES).float(), torch.zeros(BATCH, AXES))
+    mixture.update(Statistics.of(q, torch.softmax(draw(BATCH, 2).float(), 1)))
+    assert are_new() and not torch.equal(mixture.density_factors()[0], other.density_factors()[0])
+    mixture.load_state_dict({k: v + 1.0 for k, v in mixture.state_dict().items()})
+    assert are_new()
+    mixture.double()
+    assert are_new() and mixture.density_factors()[0].dtype == torch.float64
+
+
+@pytest.mark.parametrize("network", ["mlp", "conv"])
+@pytest.mark.parametrize("where", ["image", "signal"])
+def test_what_makes_a_gradient_large_shows_in_its_small_tensors(network: str, where: str) -> None:
+    data, _ = circles(64, seed=0)
+    spoiled = data.copy(deep=True)
+    spoiled[where][0] *= 300.0
+    model = pima.PIMA(
+        modalities={"image": pima.Neural("image", network=network), "signal": oscillation()},
+        dag=pima.DAG(node=2),
+        latent_dim=4,
+    )
+    usual, large = (_norms(model, d, like=data) for d in (data, spoiled))
+    whole, small = (b / a for a, b in zip(usual, large, strict=True))
+    assert whole > 20.0
+    assert 0.2 < small / whole < 5.0
+
+
+def oscillation() -> pima.Physics:
+    return pima.Physics(find("damped_oscillator"), variable="signal")
+
+
+def _norms(model: pima.PIMA, data: xr.Dataset, *, like: xr.Dataset) -> list[float]:
+    """Norms of the whole gradient, and of that of the small tensors."""
+    infos = prepare_fit(model, like, seed=0).infos
+    network = model.build(infos, seed=0)
+    batch = prepare(data, infos=infos)
+    terms = elbo(network, batch, generator=torch.Generator().manual_seed(0), align=True)
+    backward(terms, 1.0 / batch.size)
+    gradients = [p.grad.flatten() for p in network.parameters() if p.grad is not None]
+    few = [g for g in gradients if g.numel() <= SMALL]
+    return [float(torch.cat(g).norm()) for g in (gradients, few)]
