@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import xarray as xr
@@ -153,6 +154,45 @@ def fill_grid(grid: np.ndarray) -> np.ndarray:
     last = np.maximum.accumulate(position, 1)
     first = known.argmax(1).reshape(-1, 1)
     return np.take_along_axis(result, np.where(last < 0, first, last), 1)
+
+
+def with_spread(
+    coordinates: Mapping[str, Coordinate], grids: Grids, train: np.ndarray
+) -> dict[str, Coordinate]:
+    """The coordinates with what is typical of own grids over the training samples."""
+    found = dict(coordinates)
+    for key, grid in grids.items():
+        own = fill_grid(grid[train])
+        typical = tuple(np.median(own, axis=0).tolist())
+        found[key] = replace(
+            coordinates[key],
+            shift=float(own.mean()),
+            scale=float(own.std()) or 1.0,
+            typical=typical,
+        )
+    return found
+
+
+def grid_of_absent(
+    dataset: xr.Dataset, request: Request, stored: Coordinate, sample_dim: str, warnings: list[str]
+) -> np.ndarray:
+    """Own grid, in the stored unit, of samples that lack the modality: where it is predicted.
+
+    Where the data have the variable of the grid, it says so; otherwise every sample has the
+    typical grid of the fit.
+    """
+    name, points = stored.name, stored.values.shape[1]
+    if name in dataset.variables and set(dataset[name].dims) == {sample_dim, stored.dim}:
+        new, grid = _read(dataset, request, stored.dim, name, sample_dim, warnings)
+        if grid is not None and grid.shape[1] == points and compatible(new.unit, stored.unit):
+            return convert(grid, new.unit, stored.unit)
+        raise DataError(
+            f"modality '{request.name}': coordinate '{name}' is not that of the fit",
+            found=f"{dataset.sizes[stored.dim]} points in {new.unit}",
+            expected=f"{points} points in {stored.unit}",
+        )
+    typical = stored.typical or (0.0,) * points
+    return np.tile(typical, (dataset.sizes[sample_dim], 1))
 
 
 def match_coordinates(

@@ -15,6 +15,9 @@ from torch import Tensor
 
 from pima_physics.units import DIMENSIONLESS, difference
 
+# What is kept of own grids.
+OF_GRIDS = ("shift", "scale", "typical")
+
 
 @dataclass(frozen=True)
 class Input:
@@ -75,12 +78,20 @@ class Coordinate:
         :attr:`ModalityData.grid`.
     dim : str
         Dimension that it belongs to.
+    shift, scale : float
+        Centre and spread of own grids over the training samples, for networks; a scale of 0 where
+        they do not see the grid (runs of older versions).
+    typical : tuple of float
+        Medians of own grids over the training samples, for samples without one.
     """
 
     name: str
     unit: str
     values: np.ndarray
     dim: str = ""
+    shift: float = 0.0
+    scale: float = 0.0
+    typical: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "dim", self.dim or self.name)
@@ -123,6 +134,23 @@ class ModalityInfo:
     def stacked(self) -> bool:
         """Whether the modality is a scalar or a vector of scalar variables."""
         return not self.dims or self.dims == (channel_dim(self.name),)
+
+    @property
+    def seen_grids(self) -> dict[str, Coordinate]:
+        """Own grids that networks see."""
+        return {key: c for key, c in self.coordinates.items() if c.own_grid and c.scale > 0.0}
+
+    @property
+    def grid_points(self) -> int:
+        """Numbers per sample of the own grids that networks see."""
+        return sum(c.values.shape[1] for c in self.seen_grids.values())
+
+    def standardised_grids(self, grid: Mapping[str, Tensor] | None, like: Tensor) -> Tensor:
+        """Own grids as networks see them, (batch, grid_points); at their centre without any."""
+        if grid is None:
+            return like.new_zeros(len(like), self.grid_points)
+        each = [(grid[key] - c.shift) / c.scale for key, c in self.seen_grids.items()]
+        return torch.cat(each, dim=1).to(like)
 
     @property
     def origin(self) -> dict[str, str]:
@@ -206,6 +234,7 @@ class ModalityInfo:
             "coordinates": {
                 key: {"name": c.name, "unit": c.unit, "dim": c.dim, "own_grid": c.own_grid}
                 | {"values": c.values.shape[1] if c.own_grid else c.values.tolist()}
+                | ({k: getattr(c, k) for k in OF_GRIDS} if c.own_grid else {})
                 for key, c in self.coordinates.items()
             },
             "shift": self.shift.tolist(),
@@ -228,7 +257,9 @@ class ModalityInfo:
         coordinates = {}
         for key, c in record["coordinates"].items():
             values = np.empty((0, c["values"])) if c["own_grid"] else np.asarray(c["values"])
-            coordinates[key] = Coordinate(c["name"], c["unit"], values, c["dim"])
+            grids = {k: c[k] for k in OF_GRIDS if k in c}
+            grids |= {"typical": tuple(grids["typical"])} if grids else {}
+            coordinates[key] = Coordinate(c["name"], c["unit"], values, c["dim"], **grids)
         record["coordinates"] = coordinates
         record["inputs"] = {k: Input(**v) for k, v in record.get("inputs", {}).items()}
         for key in ("variables", "dims", "shape"):

@@ -45,6 +45,15 @@ class ModalityData:
         return standardised(self.info.inputs, self.grid)
 
     @property
+    def beside(self) -> Tensor | None:
+        """What networks see beside the values: known parameters and own grids; None for nothing."""
+        known = self.known
+        if not self.info.grid_points:
+            return known
+        grids = self.info.standardised_grids(self.grid, self.values)
+        return grids if known is None else torch.cat([known, grids], dim=1)
+
+    @property
     def observed_share(self) -> float:
         """Share of all entries that were observed."""
         return float(self.mask.double().mean())

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
 import xarray as xr
 
-from pima_physics.dataset_coordinates import Grids, match_coordinates, read_coordinates
+from pima_physics.dataset_coordinates import (
+    Grids,
+    grid_of_absent,
+    match_coordinates,
+    read_coordinates,
+)
 from pima_physics.dataset_files import damaged, one_thread
 from pima_physics.dataset_info import Coordinate, ModalityInfo, Request, channel_dim
 from pima_physics.dataset_slices import Source
@@ -54,7 +58,7 @@ def find_source(
     problems.raise_if_any()
     present = [item[0] for item in found if item is not None]
     if info is not None and not present:
-        return _absent(info, request, sample_dim, dataset.sizes[sample_dim])
+        return _absent(dataset, info, request, sample_dim, warnings)
     array = [variable for variable in present if variable.ndim > 1]
     if array and len(found) > 1:
         raise DataError(
@@ -176,9 +180,15 @@ def _assemble(
     )
 
 
-def _absent(info: ModalityInfo, request: Request, sample_dim: str, size: int) -> Source:
+def _absent(
+    dataset: xr.Dataset,
+    info: ModalityInfo,
+    request: Request,
+    sample_dim: str,
+    warnings: list[str],
+) -> Source:
     grids = {
-        key: np.zeros((size, c.values.shape[1]))
+        key: grid_of_absent(dataset, request, c, sample_dim, warnings)
         for key, c in info.coordinates.items()
         if c.own_grid
     }
@@ -193,7 +203,7 @@ def _absent(info: ModalityInfo, request: Request, sample_dim: str, size: int) ->
         coordinates=dict(info.coordinates),
         grids=grids,
         sample_dim=sample_dim,
-        size=size,
+        size=dataset.sizes[sample_dim],
     )
 
 

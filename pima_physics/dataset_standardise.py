@@ -16,6 +16,7 @@ import torch
 
 from pima_physics.dataset_checks import RAW, raise_scan, raise_unobserved, unsuitable, warn_far
 from pima_physics.dataset_coordinates import fill_grid
+from pima_physics.dataset_coordinates import with_spread as spread_of_grids
 from pima_physics.dataset_info import ModalityInfo
 from pima_physics.dataset_inputs import with_spread
 from pima_physics.dataset_records import ModalityData
@@ -152,7 +153,7 @@ def _info(
         unit=source.unit,
         dims=source.dims,
         shape=source.shape,
-        coordinates=source.coordinates,
+        coordinates=spread_of_grids(source.coordinates, source.grids, train),
         shift=shift,
         scale=scale,
         likelihood=likelihood,

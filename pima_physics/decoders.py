@@ -40,15 +40,21 @@ class Decoder(nn.Module, ABC):
 
 
 class MLPDecoder(Decoder):
-    """Perceptron from the latent to the flattened values."""
+    """Perceptron from the latent, and own grids, to the flattened values."""
 
     def __init__(self, info: ModalityInfo, latent_dim: int, hidden: tuple[int, ...]) -> None:
         super().__init__()
-        self.shape = tuple(info.shape)
-        self.network = mlp([latent_dim, *reversed(hidden), max(1, torch.Size(self.shape).numel())])
+        self.info, self.shape = info, tuple(info.shape)
+        size = max(1, torch.Size(self.shape).numel())
+        self.network = mlp([latent_dim + info.grid_points, *reversed(hidden), size])
 
     def forward(self, z: Tensor, grid: Mapping[str, Tensor] | None = None) -> Tensor:
-        return self.network(z).reshape(len(z), *self.shape)
+        return self.network(_with_grids(z, grid, self.info)).reshape(len(z), *self.shape)
+
+
+def _with_grids(z: Tensor, grid: Mapping[str, Tensor] | None, info: ModalityInfo) -> Tensor:
+    """The latent position, and the sample's own grids where there are any."""
+    return torch.cat([z, info.standardised_grids(grid, z)], 1) if info.grid_points else z
 
 
 class ConvDecoder(Decoder):
@@ -56,7 +62,7 @@ class ConvDecoder(Decoder):
 
     def __init__(self, info: ModalityInfo, latent_dim: int, hidden: tuple[int, ...]) -> None:
         super().__init__()
-        self.shape = tuple(info.shape)
+        self.info, self.shape = info, tuple(info.shape)
         self.axes = image_axes(info)
         if self.axes is None:
             self.space, self.channels = (torch.Size(self.shape).numel(),), 1
@@ -67,7 +73,9 @@ class ConvDecoder(Decoder):
             self.channels = 1 if channel is None else self.shape[channel]
             conv, mode = nn.Conv2d, "bilinear"
         self.coarse = tuple(-(-n // 4) for n in self.space)
-        self.head = mlp([latent_dim, hidden[-1] if hidden else 64, 32 * int(np.prod(self.coarse))])
+        width = hidden[-1] if hidden else 64
+        inputs = latent_dim + info.grid_points
+        self.head = mlp([inputs, width, 32 * int(np.prod(self.coarse))])
         middle = tuple(-(-n // 2) for n in self.space)
         self.body = nn.Sequential(
             nn.SiLU(),
@@ -79,7 +87,8 @@ class ConvDecoder(Decoder):
         )
 
     def forward(self, z: Tensor, grid: Mapping[str, Tensor] | None = None) -> Tensor:
-        x = self.body(self.head(z).reshape(len(z), 32, *self.coarse))
+        x = _with_grids(z, grid, self.info)
+        x = self.body(self.head(x).reshape(len(z), 32, *self.coarse))
         if self.axes is None:
             return x.reshape(len(z), *self.shape)
         height, width, channel = self.axes

@@ -86,20 +86,20 @@ class Encoder(nn.Module, ABC):
     """Maps one modality's values and mask to the mean and log variance of its expert."""
 
     @abstractmethod
-    def features(self, values: Tensor, mask: Tensor, known: Tensor | None = None) -> Tensor:
+    def features(self, values: Tensor, mask: Tensor, beside: Tensor | None = None) -> Tensor:
         """Mean and log variance side by side, shape (batch, 2 * latent).
 
         Parameters
         ----------
-        known : Tensor, shape (batch, input), optional
-            Standardised parameters of the law that are known of every sample.
+        beside : Tensor, shape (batch, input), optional
+            Parameters of the law that are known of every sample, and own grids, standardised.
         """
 
     def forward(
-        self, values: Tensor, mask: Tensor, known: Tensor | None = None
+        self, values: Tensor, mask: Tensor, beside: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """Mean and log variance of the expert, each of shape (batch, latent)."""
-        return expert(self.features(values, mask, known))
+        return expert(self.features(values, mask, beside))
 
 
 def expert(features: Tensor) -> tuple[Tensor, Tensor]:
@@ -116,15 +116,15 @@ class MLPEncoder(Encoder):
         size = max(1, torch.Size(info.shape).numel())
         self.counts = info.likelihood == "poisson"
         self.sees_mask = info.has_missing
-        inputs = size * (1 + self.sees_mask) + len(info.inputs)
+        inputs = size * (1 + self.sees_mask) + len(info.inputs) + info.grid_points
         self.network = mlp([inputs, *hidden, 2 * latent_dim])
 
-    def features(self, values: Tensor, mask: Tensor, known: Tensor | None = None) -> Tensor:
+    def features(self, values: Tensor, mask: Tensor, beside: Tensor | None = None) -> Tensor:
         x = torch.log1p(values) if self.counts else values
         x = hide(x, mask).flatten(1)
         if self.sees_mask:
             x = torch.cat([x, mask.to(x.dtype).flatten(1)], dim=1)
-        return self.network(x if known is None else torch.cat([x, known], dim=1))
+        return self.network(x if beside is None else torch.cat([x, beside], dim=1))
 
 
 class ConvEncoder(Encoder):
@@ -149,7 +149,7 @@ class ConvEncoder(Encoder):
         )
         with torch.no_grad():
             probe = self._arrange(torch.zeros(1, *info.shape), torch.ones(1, *info.shape))
-            width = self.body(probe).shape[1] + len(info.inputs)
+            width = self.body(probe).shape[1] + len(info.inputs) + info.grid_points
         self.head = mlp([width, hidden[-1] if hidden else 64, 2 * latent_dim])
 
     def _arrange(self, values: Tensor, mask: Tensor) -> Tensor:
@@ -159,9 +159,9 @@ class ConvEncoder(Encoder):
             return x
         return torch.cat([x, arrange_channels(mask.to(x.dtype), self.axes)], dim=1)
 
-    def features(self, values: Tensor, mask: Tensor, known: Tensor | None = None) -> Tensor:
+    def features(self, values: Tensor, mask: Tensor, beside: Tensor | None = None) -> Tensor:
         x = self.body(self._arrange(values, mask))
-        return self.head(x if known is None else torch.cat([x, known], dim=1))
+        return self.head(x if beside is None else torch.cat([x, beside], dim=1))
 
 
 def hide(values: Tensor, mask: Tensor) -> Tensor:

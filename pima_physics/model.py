@@ -170,7 +170,7 @@ class Network(nn.Module):
         seen = [batch.modalities[name] for name in self.names]
         pairs = zip(encoders, seen, strict=True)
         with self._precision():
-            each = [e.features(x.values, x.mask, x.known) for e, x in pairs]  # type: ignore[operator]
+            each = [e.features(x.values, x.mask, x.beside) for e, x in pairs]  # type: ignore[operator]
             features = torch.stack(each)
         return expert(features.to(self.mixture.mean.dtype))
 

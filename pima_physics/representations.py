@@ -13,6 +13,7 @@ from pima_physics.calibrate import Calibration
 from pima_physics.dataset import Data, ModalityData
 from pima_physics.decoders import PhysicsDecoder
 from pima_physics.model import Network
+from pima_physics.representations_regrid import on_one_grid
 
 Array = NDArray[np.float64]
 
@@ -113,6 +114,7 @@ def _flatten(data: Data, name: str, present: NDArray[np.bool_]) -> Array:
     modality = data.modalities[name]
     values = _numpy(modality.values).reshape(data.size, -1)
     mask = modality.mask.cpu().numpy().reshape(data.size, -1) & present[:, None]
+    values, mask = on_one_grid(modality, values, mask)
     count = mask.sum(0).clip(min=1)
     mean = (values * mask).sum(0) / count
     centred = (values - mean) * mask

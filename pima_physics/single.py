@@ -13,6 +13,7 @@ from pima_physics.evidence import STABLE, Finding
 from pima_physics.matching import matched_share
 from pima_physics.prototypes import Block, nearest, partition, partition_evidence
 from pima_physics.representations import without_known
+from pima_physics.representations_regrid import on_one_grid
 
 Array = NDArray[np.float64]
 
@@ -83,10 +84,11 @@ def blocks_of(data: Data) -> list[Block]:
     """Every modality flattened, zero where not observed."""
     blocks = []
     for modality in data.modalities.values():
-        mask = modality.mask.double().cpu().numpy().reshape(data.size, -1)
+        mask = modality.mask.cpu().numpy().reshape(data.size, -1)
         values = modality.values.double().cpu().numpy().reshape(mask.shape) * mask
+        values, mask = on_one_grid(modality, values, mask)
         seen = modality.present.cpu().numpy()
-        blocks.append(Block(without_known(values, modality, seen) * mask, mask))
+        blocks.append(Block(without_known(values, modality, seen) * mask, mask.astype(float)))
     return blocks
 
 
