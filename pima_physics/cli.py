@@ -80,8 +80,11 @@ def demo(
 @app.command(epilog="Example: pima-physics init --from tension.nc --output tension.yaml")
 @reported
 def init(
+    data: Annotated[
+        Path | None, typer.Argument(metavar="[DATA.nc]", help="Data file to look at.")
+    ] = None,
     source: Annotated[
-        Path | None, typer.Option("--from", metavar="DATA.nc", help="Data file to look at.")
+        Path | None, typer.Option("--from", metavar="DATA.nc", help="The same, by name.")
     ] = None,
     output: Annotated[
         Path | None,
@@ -90,8 +93,11 @@ def init(
 ) -> None:
     """Look at a data file and write a commented experiment file for it."""
     from pima_physics.cli_init import run_init
+    from pima_physics.errors import ConfigError
 
-    written = run_init(source, output)
+    if data is not None and source is not None and data != source:
+        raise ConfigError("two data files are named", found=f"{data}, {source}", fix="keep one")
+    written = run_init(data or source, output)
     typer.echo(f"wrote {written}\nnext: edit it, then pima-physics check {written}")
 
 

@@ -116,6 +116,8 @@ def _modality_lines(guess: Guess) -> list[str]:
         f"    units: {plain(guess.units)}"
         + ("" if guess.has_units else "   # the file gives no unit: please correct this one"),
     ]
+    for dim, grid in guess.coordinates.items():
+        lines.append(f"    coordinates: {{{plain(dim)}: {plain(grid)}}}   # its own grid")
     if guess.likelihood != "normal":
         lines.append(f"    likelihood: {guess.likelihood}   # the values are 0 and 1")
     lines.append("    decoder: {neural: auto}")

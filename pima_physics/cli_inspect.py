@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Iterator
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterator, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import xarray as xr
@@ -41,6 +41,8 @@ class Guess:
     missing: float
     likelihood: str
     laws: tuple[str, ...] = ()
+    coordinates: Mapping[str, str] = field(default_factory=dict)
+    """Dimension -> variable of the own grid of every sample, where it has to be named."""
 
 
 @dataclass(frozen=True)
@@ -81,8 +83,11 @@ def inspect_dataset(dataset: xr.Dataset) -> Inspection:
     chosen: list[str] = []
     factors: list[str] = []
     skipped: dict[str, str] = {}
+    grids = _own_grids(probe, sample_dim)
     for name in map(str, dataset.data_vars):
         reason, factor = _reason_to_skip(name, probe[name], sample_dim)
+        if name in grids.values():
+            reason = "rises in every sample: taken for the grid of the others"
         if factor and probe[name].ndim == 1:  # one value per sample, to compare with outcomes
             factors.append(name)
         if reason:
@@ -95,8 +100,33 @@ def inspect_dataset(dataset: xr.Dataset) -> Inspection:
             found="; ".join(f"{name}: {why}" for name, why in skipped.items()) or "no variables",
             expected=f"a numeric variable with the dimension '{sample_dim}'",
         )
-    guesses = tuple(_guesses(probe, chosen, sample_dim))
+    guesses = tuple(_guesses(probe, chosen, sample_dim, grids))
     return Inspection(sample_dim, samples, guesses, tuple(factors), skipped)
+
+
+def _own_grids(dataset: xr.Dataset, sample_dim: str) -> dict[str, str]:
+    """Dimension without a coordinate -> the one variable along it that rises in every sample."""
+    along: dict[str, list[str]] = {}
+    for name, variable in dataset.data_vars.items():
+        if variable.ndim == 2 and sample_dim in variable.dims and variable.dtype.kind in "iuf":
+            (dim,) = (str(d) for d in variable.dims if d != sample_dim)
+            if not any(dim in c.dims for c in dataset.coords.values()):
+                along.setdefault(dim, []).append(str(name))
+    found = {}
+    for dim, names in along.items():
+        rising = [n for n in names if _rises(dataset[n].transpose(sample_dim, dim))]
+        if len(rising) == 1 < len(names):
+            found[dim] = rising[0]
+    return found
+
+
+def _rises(variable: xr.DataArray) -> bool:
+    """Whether the known values (sample, point) rise along every sample."""
+    values = np.asarray(variable.values, dtype=float)
+    before = np.fmax.accumulate(values, axis=1)[:, :-1]
+    known = np.isfinite(values[:, 1:])
+    rises = (values[:, 1:] > before) | ~known | np.isnan(before)
+    return bool(known.any() and rises.all())
 
 
 def find_sample_dim(dataset: xr.Dataset) -> str:
@@ -149,7 +179,9 @@ def _reason_to_skip(name: str, variable: xr.DataArray, sample_dim: str) -> tuple
     return "", False
 
 
-def _guesses(dataset: xr.Dataset, names: list[str], sample_dim: str) -> Iterator[Guess]:
+def _guesses(
+    dataset: xr.Dataset, names: list[str], sample_dim: str, grids: Mapping[str, str]
+) -> Iterator[Guess]:
     taken: set[str] = set()
     for group, members in _groups(dataset, names).items():
         base = re.sub(r"[^\w-]+", "_", group).strip("_-") or "modality"
@@ -157,7 +189,7 @@ def _guesses(dataset: xr.Dataset, names: list[str], sample_dim: str) -> Iterator
         while name in taken:
             name, number = f"{base}_{number}", number + 1
         taken.add(name)
-        yield _guess(name, [dataset[member] for member in members], sample_dim)
+        yield _guess(name, dataset, members, sample_dim, grids)
 
 
 def _groups(dataset: xr.Dataset, names: list[str]) -> dict[str, list[str]]:
@@ -176,7 +208,10 @@ def _groups(dataset: xr.Dataset, names: list[str]) -> dict[str, list[str]]:
     return groups
 
 
-def _guess(name: str, variables: list[xr.DataArray], sample_dim: str) -> Guess:
+def _guess(
+    name: str, dataset: xr.Dataset, members: list[str], sample_dim: str, grids: Mapping[str, str]
+) -> Guess:
+    variables = [dataset[member] for member in members]
     first = variables[0]
     unit, known = _unit(first)
     others = [str(dim) for dim in first.dims if dim != sample_dim]
@@ -184,17 +219,29 @@ def _guess(name: str, variables: list[xr.DataArray], sample_dim: str) -> Guess:
     shape = sizes or (f"{len(variables)} numbers" if len(variables) > 1 else "one number")
     values = np.stack([np.asarray(v.values, dtype=float) for v in variables])
     missing = float(1 - np.isfinite(values).mean())
+    named = {dim: grids[dim] for dim in others if dim in grids}
+    along = named or {d: n for d in others if (n := _coordinate(first, d, sample_dim))}
+    own = "".join(f", over its own {n}" for d, n in along.items() if n != d)
     binary = bool(others) and set(np.unique(values[np.isfinite(values)])) == {0.0, 1.0}
     return Guess(
         name,
         tuple(str(variable.name) for variable in variables),
         unit,
         known,
-        f"{shape} per sample",
+        f"{shape} per sample{own}",
         missing,
         "bernoulli" if binary else "normal",
-        _laws(first, others, unit) if len(variables) == 1 else (),
+        _laws(dataset, along, unit) if len(variables) == len(others) == len(along) == 1 else (),
+        named,
     )
+
+
+def _coordinate(variable: xr.DataArray, dim: str, sample_dim: str) -> str:
+    """The coordinate of a dimension: one for all samples, or an own one of each; "" for none."""
+    if dim in variable.coords:
+        return dim
+    own = [str(n) for n, c in variable.coords.items() if set(c.dims) == {sample_dim, dim}]
+    return own[0] if len(own) == 1 else ""
 
 
 def _unit(variable: xr.DataArray) -> tuple[str, bool]:
@@ -207,20 +254,21 @@ def _unit(variable: xr.DataArray) -> tuple[str, bool]:
     return str(written), True
 
 
-def _laws(variable: xr.DataArray, dims: list[str], unit: str) -> tuple[str, ...]:
-    """Return the registered simulators that give this unit over these coordinates."""
+def _laws(dataset: xr.Dataset, along: Mapping[str, str], unit: str) -> tuple[str, ...]:
+    """Return the registered simulators that give this unit over this coordinate."""
     from pima_physics.simulator import find, registered
 
-    if len(dims) != 1 or dims[0] not in variable.coords or unit == "dimensionless":
+    (coordinate,) = along.values()
+    if unit == "dimensionless":
         return ()
-    over, found = _unit(variable.coords[dims[0]])[0], []
+    over, found = _unit(dataset[coordinate])[0], []
     for name in sorted(registered()):
         try:
             law = find(name)
         except InputError:
             continue  # a broken plug-in is no reason not to look at the data
         coordinates = list(law.coordinates.items())
-        if len(coordinates) != 1 or coordinates[0][0] != dims[0]:
+        if len(coordinates) != 1 or coordinates[0][0] != coordinate:
             continue
         fits = units.compatible(coordinates[0][1], over)
         if fits and any(units.compatible(unit, output) for output in law.outputs.values()):

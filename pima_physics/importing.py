@@ -233,11 +233,11 @@ def _curves(names: Any, values: Mapping[str, np.ndarray], along: str) -> xr.Data
         k: (SAMPLE, np.array([values[k][index[0]] for index in rows])) for k in fixed
     }
     for key in values:
-        if key not in fixed and not (shared and key == along):
+        if key not in fixed and key != along:
             made[key] = ((SAMPLE, dim), _padded(values[key], rows))
     coords: dict[str, Any] = {SAMPLE: labels.astype(object)}
-    if shared:
-        coords[along] = (along, grids[0])
+    own = (SAMPLE, dim), _padded(values[along], rows)
+    coords[along] = (along, grids[0]) if shared else own
     return xr.Dataset(made, coords=coords)
 
 

@@ -88,6 +88,7 @@ def test_one_value_with_its_error_is_inferred(fitted) -> None:
     assert "Parameters with one value for all samples" in render(result.tree)
 
 
+@pytest.mark.study
 def test_the_error_is_as_large_as_estimates_scatter() -> None:
     """24 sets: the scatter of z has a relative error of 0.15; 0.55 to 1.45 are 3 of it."""
     z = []

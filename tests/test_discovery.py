@@ -144,6 +144,7 @@ def test_nothing_is_supported_where_all_factors_are_continuous() -> None:
     assert max(f.evidence / max(f.null, 1e-9) for f in found.findings) > 3.0
 
 
+@pytest.mark.study
 def test_a_node_that_the_latent_hides_is_found_elsewhere_and_said_to_be_unconfirmed() -> None:
     rng = np.random.default_rng(0)
     truth = fork(rng)

@@ -50,6 +50,7 @@ def test_curves_share_a_grid_or_keep_their_own(tmp_path: Path) -> None:
     text = head + "".join(f"{a},{b},{c},{d}\n" for a, b, c, d in same[:-1])
     own = importing.from_csv(table(tmp_path, text), sample="id", along="strain")
     assert own["strain"].dims == own["stress"].dims == ("sample", "point")
+    assert "strain" in own["stress"].coords and own["strain"].attrs["units"] == "dimensionless"
     assert np.isnan(own["stress"].values[2, 2]) and own["stress"].values[2, 0] == 2.1
 
 

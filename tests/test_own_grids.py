@@ -8,8 +8,12 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
+from typer.testing import CliRunner, Result
 
 import pima_physics as pima
+from pima_physics import importing
+from pima_physics.cli import app
+from pima_physics.cli_inspect import inspect_dataset
 from pima_physics.dataset import ModalityInfo, Request, prepare
 from pima_physics.errors import DataError
 from pima_physics.model import Network
@@ -46,7 +50,7 @@ def model(network: str = "auto") -> pima.PIMA:
 @pytest.fixture(scope="module")
 def fitted() -> tuple[pima.FitResult, xr.Dataset]:
     data = decays()
-    return pima.fit(model(), data, seed=0, epochs=60), data
+    return pima.fit(model(), data, seed=0, epochs=30), data
 
 
 def test_a_network_predicts_at_the_times_of_the_sample(fitted) -> None:
@@ -160,3 +164,58 @@ def test_a_common_grid_is_left_alone() -> None:
     network = Network(made, {"signal": modality.info})
     assert network.encoders[0].network[0].in_features == 12
     assert torch.isfinite(network.decode(torch.zeros(3, 2))["signal"]).all()
+
+
+def curves(folder: Path, size: int = 40) -> None:
+    """One CSV file for each curve, of different lengths."""
+    rng = np.random.default_rng(0)
+    folder.mkdir()
+    for i in range(size):
+        time = np.sort(rng.uniform(0.0, 4.0, rng.integers(9, 14)))
+        signal = np.exp(-time * (1.0 if i % 2 else 0.4)) + 0.01 * rng.normal(size=len(time))
+        rows = "".join(f"{a:.6f},{b:.6f}\n" for a, b in zip(time, signal, strict=True))
+        (folder / f"run{i:02d}.csv").write_text("time [s],signal [V]\n" + rows)
+
+
+def command(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(a) for a in arguments])
+
+
+@pytest.mark.parametrize("as_coordinate", [True, False])
+def test_from_csv_files_to_a_fit(as_coordinate: bool, tmp_path: Path) -> None:
+    curves(tmp_path / "curves")
+    data = importing.from_csv_folder(tmp_path / "curves", along="time")
+    file, experiment = tmp_path / "data.nc", tmp_path / "data.yaml"
+    (data if as_coordinate else data.reset_coords("time")).to_netcdf(file)
+    assert command("init", file, "--output", experiment).exit_code == 0
+    text = experiment.read_text()
+    assert "over its own time" in text and "\n  time:" not in text
+    assert ("coordinates: {point: time}" in text) is not as_coordinate
+    run = command("fit", experiment, "--epochs", 3, "--output", tmp_path / "run")
+    assert run.exit_code == 0, run.output
+    info = pima.load(tmp_path / "run").network.infos["signal"]
+    assert info.coordinates["time"].own_grid and info.grid_points == data.sizes["point"]
+
+
+def test_init_takes_one_file(tmp_path: Path) -> None:
+    file = tmp_path / "data.nc"
+    decays(20).to_netcdf(file)
+    twice = command("init", file, "--from", tmp_path / "other.nc")
+    assert twice.exit_code == 2 and "two data files are named" in twice.output
+
+
+def test_a_modality_that_rises_is_no_grid_where_there_is_one(tmp_path: Path) -> None:
+    """Cumulative release over the time of all samples."""
+    release = np.cumsum(np.random.default_rng(0).random((20, 6)), axis=1)
+    data = xr.Dataset(
+        {
+            "release": (("sample", "time"), release, {"units": "mg"}),
+            "rate": (("sample", "time"), np.gradient(release, axis=1), {"units": "mg/s"}),
+        },
+        coords={"time": ("time", np.arange(6.0), {"units": "s"})},
+    )
+    found = inspect_dataset(data)
+    assert [g.name for g in found.modalities] == ["release", "rate"]
+    bare = inspect_dataset(data.drop_vars("time"))
+    assert [g.name for g in bare.modalities] == ["rate"]
+    assert bare.modalities[0].coordinates == {"time": "release"}

@@ -104,6 +104,7 @@ def acted_fork(seed: int) -> tuple[np.ndarray, np.ndarray]:
     return labels, acted
 
 
+@pytest.mark.study
 def test_errors_are_undone_beside_interventions() -> None:
     """Twelve sets: the trees' edges and no other, where labels as they are join the children."""
     plain, corrected = [], []
