@@ -78,7 +78,8 @@ def from_csv_folder(
 ) -> xr.Dataset:
     """Read a folder of tables, one curve in each; samples are named by their files.
 
-    Parameters are those of :func:`from_csv`; ``pattern`` picks the files.
+    Parameters are those of :func:`from_csv`; ``pattern`` picks the files. A curve may have several
+    rows at one point, as instruments write them: no other sample can be among them.
     """
     import pandas as pd
 
@@ -98,7 +99,8 @@ def from_csv_folder(
         found |= own
         frames.append(frame.assign(**{SAMPLE: file.stem}))
     joined = pd.concat(frames, ignore_index=True)
-    return _from_frame(joined, found | dict(units or {}), units, SAMPLE, along, str(folder))
+    every = found | dict(units or {})
+    return _from_frame(joined, every, units, SAMPLE, along, str(folder), repeats=True)
 
 
 def combine(*parts: xr.Dataset) -> xr.Dataset:
@@ -173,6 +175,8 @@ def _from_frame(
     sample: str | None,
     along: str | None,
     source: str,
+    *,
+    repeats: bool = False,
 ) -> xr.Dataset:
     columns = list(map(str, frame.columns))
     for role, name in (("sample", sample), ("along", along)):
@@ -189,7 +193,8 @@ def _from_frame(
         if sample is not None:
             made = made.assign_coords({SAMPLE: frame[sample].astype(str).to_numpy(dtype=object)})
         return checked(made, units, given, source)
-    return checked(_curves(frame[sample].astype(str), values, along), units, given, source)
+    made = _curves(frame[sample].astype(str), values, along, repeats=repeats)
+    return checked(made, units, given, source)
 
 
 def _numbers(column: Any, name: str, source: str) -> np.ndarray:
@@ -211,7 +216,9 @@ def _numbers(column: Any, name: str, source: str) -> np.ndarray:
     )
 
 
-def _curves(names: Any, values: Mapping[str, np.ndarray], along: str) -> xr.Dataset:
+def _curves(
+    names: Any, values: Mapping[str, np.ndarray], along: str, *, repeats: bool
+) -> xr.Dataset:
     """Return one row for each sample: over a shared grid, else each over its own."""
     labels, inverse = np.unique(names.to_numpy(dtype=str), return_inverse=True)
     rows = [np.flatnonzero(inverse == i) for i in range(labels.size)]
@@ -220,12 +227,13 @@ def _curves(names: Any, values: Mapping[str, np.ndarray], along: str) -> xr.Data
     for label, grid in zip(labels, grids, strict=True):
         if grid.dtype.kind not in "biuf" or not np.isfinite(grid).all():
             raise DataError(f"sample '{label}': '{along}' must be numbers without gaps")
-        if np.unique(grid).size < grid.size:
+        if np.unique(grid).size < grid.size and not repeats:
             raise DataError(
                 f"sample '{label}' has two rows at one value of '{along}'",
                 fix="average them, or name the samples apart",
             )
-    shared = all(np.array_equal(grid, grids[0]) for grid in grids)
+    unique = np.unique(grids[0]).size == grids[0].size
+    shared = unique and all(np.array_equal(grid, grids[0]) for grid in grids)
     dim = along if shared else POINT
     # Numbers that do not change within any sample belong to the sample, not to its points.
     fixed = [k for k, v in values.items() if k != along and _fixed(v, rows)]

@@ -54,6 +54,16 @@ def test_curves_share_a_grid_or_keep_their_own(tmp_path: Path) -> None:
     assert np.isnan(own["stress"].values[2, 2]) and own["stress"].values[2, 0] == 2.1
 
 
+def test_a_curve_of_a_file_may_have_rows_at_one_point(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        rows = "0,1\n1,2\n1,3\n2,4\n"
+        table(tmp_path, "time [s],force [N]\n" + rows, f"{name}.csv")
+    read = importing.from_csv_folder(tmp_path, along="time")
+    assert read["force"].dims == read["time"].dims == ("sample", "point")
+    assert read["time"].values[1].tolist() == [0.0, 1.0, 1.0, 2.0]
+    assert read["force"].values[1].tolist() == [1.0, 2.0, 3.0, 4.0]
+
+
 def test_a_folder_of_curves(tmp_path: Path) -> None:
     for name, factor in (("a", 1), ("b", 2)):
         rows = "".join(f"{t};{factor * t},5\n" for t in range(4))
