@@ -12,6 +12,7 @@ from pima_physics.dataset import ModalityData
 from pima_physics.decoders_law import Law
 from pima_physics.errors import SolveError
 from pima_physics.model import squared_residuals
+from pima_physics.refine_jacobian import take
 from pima_physics.simulator import ODE, ExternalSimulator
 
 # Parameter sets tried as starts, samples fitted at most, and both for a law that has to be solved.
@@ -52,8 +53,8 @@ class Observed:
 
     def take(self, rows: Tensor | slice) -> Observed:
         """Some of the samples."""
-        grid = None if self.grid is None else {k: v[rows] for k, v in self.grid.items()}
-        return Observed(self.index[rows], self.values[rows], self.mask[rows], grid)
+        part = self.index[rows], self.values[rows], self.mask[rows]
+        return Observed(*part, take(self.grid, rows))
 
 
 def is_slow(law: Law) -> bool:

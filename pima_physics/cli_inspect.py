@@ -114,15 +114,16 @@ def _own_grids(dataset: xr.Dataset, sample_dim: str) -> dict[str, str]:
                 along.setdefault(dim, []).append(str(name))
     found = {}
     for dim, names in along.items():
-        rising = [n for n in names if _rises(dataset[n].transpose(sample_dim, dim))]
+        rising = [n for n in names if _rises(dataset[n], sample_dim)]
         if len(rising) == 1 < len(names):
             found[dim] = rising[0]
     return found
 
 
-def _rises(variable: xr.DataArray) -> bool:
-    """Whether the known values (sample, point) rise along every sample."""
-    values = np.asarray(variable.values, dtype=float)
+def _rises(variable: xr.DataArray, sample_dim: str) -> bool:
+    """Whether the known values of a variable over samples and points rise along every sample."""
+    stored = np.asarray(variable.values, dtype=float)
+    values = stored if variable.dims[0] == sample_dim else stored.T
     before = np.fmax.accumulate(values, axis=1)[:, :-1]
     known = np.isfinite(values[:, 1:])
     rises = (values[:, 1:] > before) | ~known | np.isnan(before)

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -135,7 +136,7 @@ class ModalityInfo:
         """Whether the modality is a scalar or a vector of scalar variables."""
         return not self.dims or self.dims == (channel_dim(self.name),)
 
-    @property
+    @cached_property
     def seen_grids(self) -> dict[str, Coordinate]:
         """Own grids that networks see."""
         return {key: c for key, c in self.coordinates.items() if c.own_grid and c.scale > 0.0}

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pima_physics.calibrate_starts import is_slow
 from pima_physics.dataset import Data, Split
 from pima_physics.decoders import ComponentPhysics, PhysicsDecoder
 from pima_physics.decoders_law import Law
@@ -20,7 +21,6 @@ from pima_physics.refine_identifiability import alike
 from pima_physics.results_parameters import Array, Estimates, weighted_mean
 from pima_physics.results_parts import FAILED, likelihood_of
 from pima_physics.results_refine import (
-    SLOW,
     Curves,
     curves,
     noise_variance,
@@ -121,10 +121,8 @@ def _common(law: Law) -> dict[str, tuple[float, float]]:
     """Parameters that are common to all samples, and their standard errors."""
     if not law.common:
         return {}
-    raw = law.common_raw.detach().double()
-    found = describe(
-        law.with_free(law.common), raw[None], law.common_covariance.double()[None], raw[None]
-    )
+    raw, covariance = law.common_raw.double()[None], law.common_covariance.double()[None]
+    found = describe(law.with_free(law.common), raw, covariance, torch.ones(1, dtype=torch.bool))
     each = zip(found.value[0].tolist(), found.std[0].tolist(), strict=True)
     return dict(zip(law.common, each, strict=True))
 
@@ -153,7 +151,7 @@ def _alike(name: str, data: Curves, raw: Tensor) -> list[str]:
 
 def _chosen(law: Law, present: Array, parts: Split) -> Array:
     """Samples to polish: all that have the modality, test samples first where that is too many."""
-    most = SLOW_MOST if isinstance(law.simulator, SLOW) else MOST
+    most = SLOW_MOST if is_slow(law) else MOST
     order = np.concatenate([parts.test, parts.validation, parts.train]).astype(int)
     order = order[present[order]]
     return np.sort(order[:most])

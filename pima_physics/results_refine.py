@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pima_physics.calibrate_starts import is_slow
 from pima_physics.dataset import ModalityData
 from pima_physics.decoders import ComponentPhysics, PhysicsDecoder
 from pima_physics.decoders_law import Law
@@ -23,14 +24,14 @@ from pima_physics.refine import (
     population_prior,
     refine,
 )
+from pima_physics.refine_jacobian import take
 from pima_physics.results_misfit import Misfit, misfit
 from pima_physics.results_parts import FAILED
-from pima_physics.simulator import ODE, ExternalSimulator
 
 # Numbers per pass; passes of a law cost much the same for one sample as for thousands.
 WORKING, MOST_AT_ONCE, SMALLEST = 2_000_000, 4096, 32
 # A slow law is run many times per iteration: fewer iterations.
-SLOW, SLOW_ITERATIONS = ODE | ExternalSimulator, 20
+SLOW_ITERATIONS = 20
 # Iterations for samples that creep along a curved valley; a squared distance from the optimum
 # of this many standard errors is close enough.
 FURTHER, CLOSE = 200, 0.01
@@ -58,8 +59,8 @@ class Curves:
 
     def take(self, index: slice | Tensor) -> Curves:
         """Some of the samples."""
-        grid = None if self.grid is None else {k: g[index] for k, g in self.grid.items()}
-        return replace(self, values=self.values[index], weight=self.weight[index], grid=grid)
+        values, weight = self.values[index], self.weight[index]
+        return replace(self, values=values, weight=weight, grid=take(self.grid, index))
 
 
 def curves(decoder: PhysicsDecoder | ComponentPhysics, part: ModalityData, z: Tensor) -> Curves:
@@ -108,7 +109,7 @@ def refine_samples(data: Curves, start: Tensor, train: Tensor, likelihood: Likel
 def _finish(data: Curves, found: Refined, noise: float, prior: tuple[Tensor, Tensor]) -> Refined:
     """More iterations for samples that still creep along a curved valley."""
     settled = found.converged | (_decrement(data, found, noise, prior) < CLOSE)
-    if not bool(settled.all()) and not isinstance(data.law.simulator, SLOW):
+    if not bool(settled.all()) and not is_slow(data.law):
         stuck = torch.nonzero(~settled & torch.isfinite(found.value).all(1))[:, 0]
         if len(stuck):
             part = data.take(stuck)
@@ -195,7 +196,7 @@ def _refine_chunks(
     prior: tuple[Tensor, Tensor],
     iterations: int = ITERATIONS,
 ) -> Refined:
-    if isinstance(data.law.simulator, SLOW):
+    if is_slow(data.law):
         iterations = min(iterations, SLOW_ITERATIONS)
     parts = []
     for part in slices(len(start), data.values.shape[1]):
