@@ -9,6 +9,7 @@ import pytest
 import torch
 import xarray as xr
 import yaml
+from support.curves import COMMON, RATE, curve, curve_model, patients
 from support.outside import Hooke
 from typer.testing import CliRunner
 
@@ -19,47 +20,13 @@ from pima_physics.decoders import PhysicsDecoder
 from pima_physics.errors import ConfigError
 from pima_physics.plots_parameters import parameter_names
 from pima_physics.report import render
-from pima_physics.simulators import Linear, OralPK
+from pima_physics.simulators import Linear
 from pima_physics.training import prepare_fit
 from pima_physics.units import compatible
 
-TIMES = np.array([0.25, 0.5, 1, 2, 3, 4, 6, 8, 12, 24])
-RATE = 0.12
-COMMON = {
-    "dose": {"value": 320.0, "vary": False},
-    "elimination_rate": {"bounds": [0.02, 0.4], "common": True},
-    "absorption_rate": {"bounds": [0.45, 10]},
-}
-
-
-def patients(size: int = 60, *, seed: int = 0, noise: float = 0.1) -> xr.Dataset:
-    """Concentrations with own volumes and rates of absorption, and one rate of elimination."""
-    rng = np.random.default_rng(seed)
-    volume = np.exp(rng.normal(np.log(30.0), 0.1, size))
-    fast = rng.random(size) < 0.5
-    rate = np.where(fast, 2.4, 0.6)[:, None]
-    shape = rate / (rate - RATE) * (np.exp(-RATE * TIMES) - np.exp(-rate * TIMES))
-    values = (320.0 / volume)[:, None] * shape + noise * rng.normal(size=(size, len(TIMES)))
-    return xr.Dataset(
-        {
-            "concentration": (("sample", "time"), values, {"units": "mg/L"}),
-            "marker": ("sample", fast + 0.1 * rng.normal(size=size), {"units": "1"}),
-        },
-        coords={"time": ("time", TIMES, {"units": "hour"})},
-    )
-
-
-def curve(**changes) -> pima.Physics:
-    return pima.Physics(OralPK(), variable="concentration", parameters=COMMON | changes)
-
-
-def model(physics: pima.Physics) -> pima.PIMA:
-    both = {"curve": physics, "marker": pima.Neural("marker")}
-    return pima.PIMA(modalities=both, dag=pima.DAG(form=2), latent_dim=3)
-
 
 def calibrated(physics: pima.Physics, data: xr.Dataset, *, seed: int = 0) -> PhysicsDecoder:
-    made = model(physics)
+    made = curve_model(physics)
     prepared = prepare_fit(made, data, seed=seed)
     network = made.build(prepared.infos, seed=seed)
     calibrate(network, prepared.train, seed=seed)
@@ -71,7 +38,7 @@ def calibrated(physics: pima.Physics, data: xr.Dataset, *, seed: int = 0) -> Phy
 @pytest.fixture(scope="module")
 def fitted() -> tuple[pima.FitResult, xr.Dataset]:
     data = patients()
-    return pima.fit(model(curve()), data, seed=0, epochs=12), data
+    return pima.fit(curve_model(curve()), data, seed=0, epochs=12), data
 
 
 def test_one_value_with_its_error_is_inferred(fitted) -> None:
@@ -103,7 +70,7 @@ def test_the_error_is_as_large_as_estimates_scatter() -> None:
 def test_it_is_better_known_than_that_of_single_samples(fitted) -> None:
     _, data = fitted
     own = pima.fit(
-        model(curve(elimination_rate={"bounds": [0.02, 0.4]})), data, seed=0, epochs=6
+        curve_model(curve(elimination_rate={"bounds": [0.02, 0.4]})), data, seed=0, epochs=6
     ).tree["parameters/curve"]
     common = fitted[0].tree["parameters/curve"]
     assert float(common["elimination_rate_std"]) < 0.3 * float(own["elimination_rate_std"].mean())
@@ -162,7 +129,7 @@ def test_what_the_data_cannot_tell_is_said() -> None:
         coords={"x": ("x", x, {"units": "m"})},
     )
     physics = pima.Physics(Product(), parameters={"factor": {"common": True}})
-    result = pima.fit(model(physics), data, seed=0, epochs=5)
+    result = pima.fit(curve_model(physics), data, seed=0, epochs=5)
     assert "the data do not tell 'factor'" in str(result.tree.attrs["warnings"])
 
 

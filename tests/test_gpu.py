@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from support.curves import RATE, curve, curve_model, decay_model, decays, patients
 from support.training import LABELS, lines, model
 
 import pima_physics as pima
@@ -77,6 +78,32 @@ def test_a_recorded_fit_goes_on_after_it_diverged() -> None:
 def test_bfloat16_finds_what_full_precision_finds() -> None:
     result = fit(epochs=20, autocast="bfloat16")
     assert float(result.tree["metrics"]["r2_test_line"]) > 0.8
+
+
+def test_curves_on_grids_of_their_own_are_fitted_and_predicted() -> None:
+    data = decays()
+    result = pima.fit(decay_model(), data, seed=0, epochs=30, device="cuda")
+    assert float(result.tree["metrics"]["r2_test_signal"]) > 0.95
+    known = result.tree["posterior"]["node_outcome"].sel(node="rate").values
+    agree = (known == data["fast"].values).mean()
+    assert max(agree, 1.0 - agree) > 0.97
+    later = data.assign(taken=data["taken"] + 1.0)
+    mean = [
+        result.predict(d, given=["marker"])["reconstruction/signal/mean"].values
+        for d in (data, later)
+    ]
+    assert (mean[1] < 0.85 * mean[0])[mean[0] > 0.3].mean() > 0.9
+
+
+def test_a_common_parameter_is_that_of_the_cpu() -> None:
+    data = patients()
+    there, here = (
+        pima.fit(curve_model(curve()), data, seed=0, epochs=4, device=d).tree["parameters/curve"]
+        for d in ("cuda", "cpu")
+    )
+    value, error = (float(there[n]) for n in ("elimination_rate", "elimination_rate_std"))
+    assert abs(value - RATE) < 3.0 * error
+    assert abs(value - float(here["elimination_rate"])) < 0.05 * error
 
 
 @pytest.mark.parametrize("components", [8, 64])

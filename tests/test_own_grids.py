@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
+from support.curves import decay_model, decays
 from typer.testing import CliRunner, Result
 
 import pima_physics as pima
@@ -20,37 +21,10 @@ from pima_physics.model import Network
 from pima_physics.representations_regrid import on_one_grid
 
 
-def decays(size: int = 300, *, seed: int = 0, gaps: bool = False) -> xr.Dataset:
-    """Decays of two rates, taken at times that differ from sample to sample, and a marker."""
-    rng = np.random.default_rng(seed)
-    fast = rng.random(size) < 0.5
-    rate = np.where(fast, 1.0, 0.4) * np.exp(0.05 * rng.normal(size=size))
-    start, length = rng.uniform(0.0, 1.0, size), rng.uniform(1.0, 3.0, size)
-    time = start[:, None] + length[:, None] * np.linspace(0.0, 1.0, 12)
-    values = np.exp(-rate[:, None] * time) + 0.01 * rng.normal(size=time.shape)
-    if gaps:
-        values[rng.random(values.shape) < 0.2] = np.nan
-    marker = fast + 0.2 * rng.normal(size=size)
-    return xr.Dataset(
-        {
-            "signal": (("sample", "point"), values, {"units": "V"}),
-            "taken": (("sample", "point"), time, {"units": "s"}),
-            "marker": ("sample", marker, {"units": "1"}),
-            "fast": ("sample", fast.astype(int), {"units": "1"}),
-        }
-    )
-
-
-def model(network: str = "auto") -> pima.PIMA:
-    signal = pima.Neural("signal", network=network, coordinates={"point": "taken"})
-    both = {"signal": signal, "marker": pima.Neural("marker")}
-    return pima.PIMA(modalities=both, dag=pima.DAG(rate=2), latent_dim=2)
-
-
 @pytest.fixture(scope="module")
 def fitted() -> tuple[pima.FitResult, xr.Dataset]:
     data = decays()
-    return pima.fit(model(), data, seed=0, epochs=30), data
+    return pima.fit(decay_model(), data, seed=0, epochs=30), data
 
 
 def test_a_network_predicts_at_the_times_of_the_sample(fitted) -> None:
@@ -91,7 +65,7 @@ def test_the_encoder_knows_when_values_were_taken(fitted) -> None:
 @pytest.mark.parametrize("network", ["mlp", "conv"])
 def test_stored_runs_predict_the_same(network: str, tmp_path: Path) -> None:
     data = decays(60, gaps=True)
-    result = pima.fit(model(network), data, seed=0, epochs=3)
+    result = pima.fit(decay_model(network), data, seed=0, epochs=3)
     result.save(tmp_path / "run")
     want, got = (
         r.predict(data, given=["signal"])["posterior/z_mean"].values
@@ -117,7 +91,7 @@ def test_units_of_the_grid_do_not_matter() -> None:
     data = decays(60)
     minutes = data.assign(taken=(data["taken"].dims, data["taken"].values / 60.0, {"units": "min"}))
     found = [
-        pima.fit(model(), d, seed=0, epochs=2).tree["posterior"]["z_mean"].values
+        pima.fit(decay_model(), d, seed=0, epochs=2).tree["posterior"]["z_mean"].values
         for d in (data, minutes)
     ]
     np.testing.assert_allclose(found[1], found[0], rtol=1e-3, atol=1e-3)
