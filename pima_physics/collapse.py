@@ -29,6 +29,7 @@ def collapse(
     weights : Tensor, shape (component, j)
         Constants: no gradient reaches them.
     bias : Tensor, shape (batch or 1, component)
+        Beside what the features say; log p(c) above all.
     given : Tensor, shape (batch, component), optional
         Responsibilities to use in place of the optimum.
 

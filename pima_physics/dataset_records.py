@@ -71,8 +71,10 @@ class ModalityData:
 
     def _map(self, change: Callable[[Tensor], Tensor]) -> ModalityData:
         """The same change of all tensors; a mask that is a flag per sample stays one."""
-        values, present, flag = change(self.values), change(self.present), per_sample(self.mask)
-        mask = change(self.mask) if flag is None else expand(change(flag), values.shape)
+        values, present = change(self.values), change(self.present)
+        # A flag per sample says which samples are present.
+        whole = per_sample(self.mask) is not None
+        mask = expand(present, values.shape) if whole else change(self.mask)
         grid = None if self.grid is None else {k: change(v) for k, v in self.grid.items()}
         return replace(self, values=values, mask=mask, present=present, grid=grid)
 

@@ -31,10 +31,11 @@ from pima_physics.collapse import collapse
 from pima_physics.dataset import Data
 from pima_physics.decoders import Decoder, PhysicsDecoder
 from pima_physics.distributed import Share, total
-from pima_physics.fusion import hide_entries, hide_modalities
+from pima_physics.fusion import hide_entries
 from pima_physics.gaussian import LOG_2PI, Gaussian, kl, product, standard_normal
 from pima_physics.latent import fuse
 from pima_physics.likelihoods import MIN_NOISE_VARIANCE
+from pima_physics.mixture import Factors, Statistics
 from pima_physics.model import Network
 
 # Weight of the discovered outcomes as evidence once they are no longer held, and the least
@@ -58,11 +59,14 @@ class ELBO:
     alignment : Tensor, shape (batch,)
         Divergence of the posterior from what a part of the modalities says alone; not part of
         the bound.
+    features : Tensor, shape (batch, 2 * latent + 1)
+        Of :func:`pima_physics.latent.fuse`; without gradient, like the responsibility and q.
     q : Gaussian
-        Without gradient, like the responsibility.
     responsibility : Tensor, shape (batch, component)
     residuals : dict of Tensor or None
         What every likelihood needs to update its noise.
+    factors : Factors, optional
+        Of the mixture, where it is the prior.
     """
 
     reconstruction: dict[str, Tensor]
@@ -70,14 +74,32 @@ class ELBO:
     entropy: Tensor
     penalties: tuple[Tensor, ...]
     alignment: Tensor
+    features: Tensor
     q: Gaussian
     responsibility: Tensor
     residuals: dict[str, Tensor | None]
+    factors: Factors | None
+
+    @property
+    def statistics(self) -> Statistics:
+        """What the mixture is updated from."""
+        assert self.factors is not None
+        return Statistics.of_features(self.features, self.responsibility, self.factors)
 
     @property
     def total(self) -> Tensor:
         """The bound per sample, shape (batch,)."""
         return sum(self.reconstruction.values(), self.prior + self.entropy)
+
+    @property
+    def summands(self) -> list[Tensor]:
+        """Terms of the bound, shape (batch,) each, in the order of the history."""
+        return [*self.reconstruction.values(), self.prior, self.entropy]
+
+    @property
+    def costs(self) -> list[Tensor]:
+        """What training minimises beside the bound."""
+        return [self.alignment, *self.penalties]
 
     def means(self) -> dict[str, float]:
         """Mean of every term over the batch, for the history."""
@@ -92,7 +114,7 @@ def elbo(
     batch: Data,
     *,
     generator: torch.Generator | None = None,
-    align: bool = False,
+    part: Tensor | None = None,
     targets: Tensor | None = None,
     unit_prior: bool = False,
     draw: bool = True,
@@ -104,8 +126,8 @@ def elbo(
 
     Parameters
     ----------
-    align : bool
-        Work out the alignment term, for training.
+    part : Tensor of bool, shape (modality, batch), optional
+        What the alignment shows of every sample, for training.
     targets : Tensor, shape (batch, component), optional
         Held responsibilities, used in place of the optimum.
     anchor : float, optional
@@ -125,44 +147,45 @@ def elbo(
     share = share or Share(batch.size, slice(0, batch.size))
     noise = _noise(experts[0][0], generator, share) if draw else None
     base = network.mixture.base
-    seen = _part(network, batch, experts, present, generator, share) if align else None
-    # Experts of the same values are fused in one go; others were asked a second time.
-    same = seen is not None and seen[0] is experts
+    # Where data have gaps, the part is read with more of them: its experts are others.
+    cut = None if part is None else _cut(network, batch, generator, share)
     factors = None if unit_prior else network.mixture.density_factors()
     latent = fuse(
         experts,
         present,
         base,
         noise=noise,
-        centre=None if factors is None else factors[0],
-        part=seen[1] if same and seen is not None else None,
+        centre=None if factors is None else factors.centre,
+        part=part if cut is None else None,
     )
     alignment = latent.alignment
-    if seen is not None and not same:
-        alignment = kl(latent.q, product(*seen[0], seen[1], base))
+    if part is not None and cut is not None:
+        alignment = kl(latent.q, product(*network.experts(cut), part & network.present(cut), base))
     reconstruction, residuals, penalties = _reconstruct(network, batch, latent.z, surrogates)
     if factors is None:
         axes = network.model.latent_dim
         prior = -0.5 * (latent.features[:, :axes].sum(1) + axes * LOG_2PI)
         responsibility = torch.ones_like(prior)[:, None]
     else:
-        bias = network.log_prior(batch) + factors[2]
+        bias = network.log_prior(batch)
         if network.has_component_laws:
             bias = bias + network.component_log_likelihood(batch, present)
         if targets is not None and anchor is not None:
             # Weak evidence for the discovered outcomes, as one more observed modality.
             bias = torch.add(bias, targets.clamp(min=LEAST).log_(), alpha=anchor)
             targets = None
-        prior, responsibility = collapse(latent.features, factors[1], bias, targets)
+        prior, responsibility = collapse(latent.features, factors.weights, bias, targets)
     return ELBO(
         reconstruction,
         prior,
         latent.entropy,
         penalties,
         alignment,
+        latent.features.detach(),
         latent.q,
         responsibility,
         residuals,
+        factors,
     )
 
 
@@ -185,26 +208,16 @@ def _reconstruct(
     return reconstruction, residuals, tuple(penalties)
 
 
-def _part(
-    network: Network,
-    batch: Data,
-    experts: tuple[Tensor, Tensor],
-    present: Tensor,
-    generator: torch.Generator | None,
-    share: Share,
-) -> tuple[tuple[Tensor, Tensor], Tensor]:
-    """Experts and a random part of the modalities, with random gaps where data have gaps."""
+def _cut(
+    network: Network, batch: Data, generator: torch.Generator | None, share: Share
+) -> Data | None:
+    """The batch with random gaps in the modalities that have gaps; None where none has."""
     cut = {
         name: modality.hide(share.of_all(partial(hide_entries, generator=generator), modality.mask))
         for name, modality in batch.modalities.items()
         if network.infos[name].has_missing
     }
-    if cut:
-        batch = replace(batch, modalities=batch.modalities | cut)
-        experts = network.experts(batch)
-        present = network.present(batch)
-    hidden = share.of_all(lambda p: hide_modalities(p.T, generator).T, present.T)
-    return experts, hidden.T
+    return replace(batch, modalities=batch.modalities | cut) if cut else None
 
 
 def _noise(like: Tensor, generator: torch.Generator | None, share: Share) -> Tensor:

@@ -19,12 +19,13 @@ def hide_modalities(present: Tensor, generator: torch.Generator | None = None) -
     Tensor of bool, shape (modality, batch), nowhere larger than ``present``.
     """
     modalities, batch = present.shape
-    order = torch.rand(modalities, batch, generator=generator, device=present.device)
+    key = torch.rand(modalities, batch, generator=generator, device=present.device)
     choice = torch.rand(batch, generator=generator, device=present.device)
-    key = order.masked_fill_(~present, 2.0)  # those that are missing come last
-    rank = (key[:, None] > key).sum(1)
-    # The rank is whole, so that it need not be compared with the whole part of the draw.
-    return present & (rank <= choice * (present.sum(0) - 1))
+    # Those whose key is below a threshold: uniform between the least and the largest key, it keeps
+    # every number of them with the same probability, as the other keys are uniform there too.
+    least = key.masked_fill(~present, 2.0).amin(0)
+    largest = key.masked_fill(~present, -1.0).amax(0)
+    return present & ((key < torch.lerp(least, largest, choice)) | (key == least))
 
 
 def hide_entries(mask: Tensor, generator: torch.Generator | None = None) -> Tensor:

@@ -89,32 +89,48 @@ def expected_log_density(q: Gaussian, mean: Tensor, log_variance: Tensor) -> Ten
     -------
     Tensor, shape (batch, component), in nats.
     """
-    centre, weights, constant = density_factors(mean, log_variance)
+    centre, weights = density_factors(mean, log_variance)
     m = q.mean - centre
-    return torch.addmm(constant, torch.cat([m.square() + q.variance, m], -1), weights.T)
+    return torch.cat([m.square() + q.variance, m, torch.ones_like(m[:, :1])], -1) @ weights.T
 
 
-def density_factors(mean: Tensor, log_variance: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def density_factors(mean: Tensor, log_variance: Tensor) -> tuple[Tensor, Tensor]:
     r"""What :func:`expected_log_density` takes from the components.
 
-    With the features :math:`(\mu - \bar\mu)^2 + s^2` and :math:`\mu - \bar\mu` of q, it is
-    features @ weights.T + constant.
+    With the features :math:`(\mu - \bar\mu)^2 + s^2`, :math:`\mu - \bar\mu` and 1 of q, it is
+    features @ weights.T.
 
     Returns
     -------
     centre : Tensor, shape (latent,)
         :math:`\bar\mu`.
-    weights : Tensor, shape (component, 2 * latent)
-    constant : Tensor, shape (component,)
+    weights : Tensor, shape (component, 2 * latent + 1)
     """
     # Shifting both by the components' centre keeps the expanded square free of cancellation.
     centre = mean.mean(0)
     mu = mean - centre
     precision = (-log_variance).exp()
     weighted = precision * mu
-    weights = torch.cat([-0.5 * precision, weighted], -1)
-    constant = torch.addcmul(log_variance, weighted, mu).add(LOG_2PI).sum(-1).mul(-0.5)
-    return centre, weights, constant
+    constant = torch.addcmul(log_variance, weighted, mu).add(LOG_2PI).sum(-1, keepdim=True)
+    return centre, torch.cat([-0.5 * precision, weighted, -0.5 * constant], -1)
+
+
+def raw_moments(centre: Tensor) -> Tensor:
+    r"""The matrix that makes 1, E[z] and E[z^2] of the features around a centre.
+
+    Returns
+    -------
+    Tensor, shape (2 * latent + 1, 1 + 2 * latent)
+    """
+    axes = len(centre)
+    one, zero = torch.diag(torch.ones_like(centre)), centre.new_zeros(axes, axes)
+    none = centre.new_zeros(axes, 1)
+    rows = [
+        torch.cat([none, zero, one], 1),
+        torch.cat([none, one, torch.diag(2.0 * centre)], 1),
+        torch.cat([torch.ones_like(centre[:1]), centre, centre.square()])[None],
+    ]
+    return torch.cat(rows)
 
 
 def kl(p: Gaussian, q: Gaussian) -> Tensor:

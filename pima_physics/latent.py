@@ -42,8 +42,8 @@ class Latent:
     ----------
     z : Tensor, shape (batch, latent)
         A draw, or the mean.
-    features : Tensor, shape (batch, 2 * latent)
-        :math:`(\\mu - c)^2 + s^2` and :math:`\\mu - c` around the centre c.
+    features : Tensor, shape (batch, 2 * latent + 1)
+        :math:`(\\mu - c)^2 + s^2` and :math:`\\mu - c` around the centre c, and 1.
     entropy : Tensor, shape (batch,)
     alignment : Tensor, shape (batch,)
         Zero where no part was given.
@@ -110,7 +110,8 @@ class _Latent(torch.autograd.Function):
         scaled = None if noise is None else variance.sqrt().mul_(noise)
         z = mean.clone() if scaled is None else mean + scaled
         away = mean.clone() if centre is None else mean - centre
-        features = torch.cat([torch.addcmul(variance, away, away), away], 1)
+        one = torch.ones_like(away[:, :1])
+        features = torch.cat([torch.addcmul(variance, away, away), away, one], 1)
         volume = logs.sum(2)
         entropy = (0.5 * (1.0 + LOG_2PI)) * mean.shape[1] - 0.5 * volume[0]
         kept = ()
@@ -134,7 +135,7 @@ class _Latent(torch.autograd.Function):
     ) -> tuple[Tensor | None, ...]:
         share, means, fused, variance, away, scaled, *kept = ctx.saved_tensors
         axes = variance.shape[1]
-        second, first = grad_features[:, :axes], grad_features[:, axes:]
+        second, first, _ = grad_features.split([axes, axes, 1], 1)
         to_mean = torch.addcmul(grad_z + first, second, away, value=2.0)
         to_spread = torch.addcmul(0.5 * grad_h[:, None], second, variance)
         if scaled is not None:

@@ -4,20 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from pima_physics.dag import DAG
-from pima_physics.gaussian import Gaussian, density_factors, expected_log_density
+from pima_physics.gaussian import (
+    Gaussian,
+    density_factors,
+    expected_log_density,
+    raw_moments,
+)
 
 # A component narrower than this (in units of the latent's prior spread) describes single samples
 # rather than a group; the floor keeps its density bounded.
 MIN_STD = 0.02
 
-Factors = tuple[Tensor, Tensor, Tensor]
-"""Centre, weights and constant; see :func:`pima_physics.gaussian.density_factors`."""
+
+class Factors(NamedTuple):
+    """See :func:`pima_physics.gaussian.density_factors` and `raw_moments`."""
+
+    centre: Tensor
+    weights: Tensor
+    moments: Tensor
 
 
 @dataclass(frozen=True)
@@ -34,11 +45,16 @@ class Statistics:
 
     @staticmethod
     def of(q: Gaussian, responsibility: Tensor) -> Statistics:
-        """Statistics of a batch."""
+        """Statistics of samples."""
         mean = q.mean
         second = torch.addcmul(q.variance, mean, mean)
         moments = torch.cat([torch.ones_like(mean[:, :1]), mean, second], 1)
         return Statistics(responsibility.T @ moments)
+
+    @staticmethod
+    def of_features(features: Tensor, responsibility: Tensor, factors: Factors) -> Statistics:
+        """The same from the features of :func:`pima_physics.latent.fuse`."""
+        return Statistics(responsibility.T @ features @ factors.moments)
 
     def parts(self) -> tuple[Tensor, Tensor, Tensor]:
         """Counts, shape (component,), and sums of E[z] and E[z^2], (component, latent)."""
@@ -79,16 +95,20 @@ class Mixture(nn.Module):
         return expected_log_density(q, self.mean, self.log_variance)
 
     def density_factors(self) -> Factors:
-        """Centre, weights and constant of E_q log p(z|c)."""
+        """What E_q log p(z|c), and statistics, take from the components."""
         if self.mean.is_cuda:  # recorded steps change the components unseen
-            return density_factors(self.mean, self.log_variance)
+            return self._fresh_factors()
         parts = self.mean, self.log_variance
         versions = [p._version for p in parts]
         kept = self._factors
         same = kept is not None and kept[1][0] is self.mean and kept[1][1] is self.log_variance
         if kept is None or not same or kept[0] != versions:
-            self._factors = kept = versions, parts, density_factors(*parts)
+            self._factors = kept = versions, parts, self._fresh_factors()
         return kept[2]
+
+    def _fresh_factors(self) -> Factors:
+        centre, weights = density_factors(self.mean, self.log_variance)
+        return Factors(centre, weights, raw_moments(centre))
 
     @torch.no_grad()
     def update(self, statistics: Statistics, *, shrinkage: float = 5.0) -> None:

@@ -24,7 +24,6 @@ from pima_physics.decoders import Decoder
 from pima_physics.distributed import Share, anyone, mine, total
 from pima_physics.elbo import ELBO, elbo
 from pima_physics.errors import SolveError
-from pima_physics.mixture import Statistics
 from pima_physics.model import Network
 from pima_physics.trainer_failures import check_epoch, explain, unsolved
 from pima_physics.trainer_gradient import backward, clip
@@ -74,7 +73,7 @@ def train_epoch(
     """
     loop.optimiser.set_rate(rate)
     loop.network.train()
-    windows = _windows(loop, data)
+    windows, parts = _windows(loop, data), loop.parts(data)
     steps = sum(map(len, windows))
     for index, batch in feed(data, windows, loop.step):
         train_batch(
@@ -87,6 +86,7 @@ def train_epoch(
             targets=targets,
             anchor=anchor,
             surrogates=surrogates,
+            parts=parts,
         )
         if after_batch is not None:
             after_batch()
@@ -118,6 +118,7 @@ def train_batch(
     targets: Tensor | None = None,
     anchor: float | None = None,
     surrogates: Mapping[str, Calibration] | None = None,
+    parts: Tensor | None = None,
 ) -> None:
     """One of an epoch's ``steps``: gradient, noise levels, block update of the prior, record.
 
@@ -125,14 +126,17 @@ def train_batch(
     ----------
     index : Tensor
         Positions of the batch among the ``size`` samples, for what is known of each.
+    parts : Tensor of bool, shape (modality, sample), optional
+        What the alignment shows of every sample.
     """
     share = Share.of(batch.size)
     if share.size > share.part.stop - share.part.start:
         batch, index = batch.take(share.part), index[share.part]
     index = index.to(loop.generator.device, non_blocking=True)
-    held = None if targets is None else targets[index]
+    held = None if targets is None else targets.index_select(0, index)
     fits = None if surrogates is None else {n: c.take(index) for n, c in surrogates.items()}
-    inputs = Inputs(batch, held, fits)
+    part = None if parts is None else parts.index_select(1, index)
+    inputs = Inputs(batch, held, fits, part)
     work = partial(_advance, loop, share=share, size=size, steps=steps, phase=phase, anchor=anchor)
     replays = loop.replays_of(phase)
     if replays is None or batch.intervened is not None:
@@ -156,32 +160,28 @@ def _advance(
 ) -> None:
     """What a step does to network, optimiser and loop, for one batch."""
     unit_prior = phase == "warm-up"
-    terms = _step(loop, inputs, share, unit_prior, anchor)
+    terms, sums = _step(loop, inputs, share, unit_prior, anchor)
     if not unit_prior:
         update_prior(loop, terms, share, size, steps, due=loop.ends_block(steps))
-    means = _sums(terms).div_(size)
+    # Left on their device: a number would wait for the GPU.
+    means = sums.double().div_(size)
+    total([means])
     loop.sums = means if loop.sums is None else loop.sums.add_(means)
     if loop.careful and not math.isfinite(loop.sums.sum()):
         raise explain(loop, inputs.batch, terms, phase)
 
 
-@torch.no_grad()
-def _sums(terms: ELBO) -> Tensor:
-    """Sum of every term over the batch, left on its device: a number would wait for the GPU."""
-    named = [*terms.reconstruction.values(), terms.prior, terms.entropy]
-    sums = torch.stack(named).sum(1).double()
-    total([sums])
-    return sums
-
-
 def _term_names(network: Network) -> tuple[str, ...]:
-    """Names of :func:`_sums`; the modalities decoded per component are part of the prior's."""
+    """Names of the bound's summands; laws of components are part of the prior's."""
     pairs = zip(network.names, network.decoders, strict=True)
     decoded = [name for name, decoder in pairs if isinstance(decoder, Decoder)]
     return (*(f"reconstruction_{name}" for name in decoded), "prior", "entropy")
 
 
-def _step(loop: Loop, inputs: Inputs, share: Share, unit_prior: bool, anchor: float | None) -> ELBO:
+def _step(
+    loop: Loop, inputs: Inputs, share: Share, unit_prior: bool, anchor: float | None
+) -> tuple[ELBO, Tensor]:
+    """Gradient, optimiser and noise; the bound's terms, and their sums over the share."""
     network, batch, failed = loop.network, inputs.batch, None
     try:
         with network.computing_in(PRECISIONS[loop.options.autocast]):
@@ -189,7 +189,7 @@ def _step(loop: Loop, inputs: Inputs, share: Share, unit_prior: bool, anchor: fl
                 network,
                 batch,
                 generator=loop.generator,
-                align=network.sees_parts,
+                part=inputs.part,
                 targets=inputs.held,
                 unit_prior=unit_prior,
                 surrogates=inputs.fits,
@@ -205,7 +205,7 @@ def _step(loop: Loop, inputs: Inputs, share: Share, unit_prior: bool, anchor: fl
     parameters = [p for group in loop.optimiser.param_groups for p in group["params"]]
     for parameter in parameters:
         parameter.grad = None
-    backward(terms, 1.0 / share.size)
+    sums = backward(terms, 1.0 / share.size)
     gradients = [p.grad for p in parameters if p.grad is not None]
     total([*gradients, *(r for r in terms.residuals.values() if r is not None)])
     if clip(loop, gradients):
@@ -215,14 +215,14 @@ def _step(loop: Loop, inputs: Inputs, share: Share, unit_prior: bool, anchor: fl
     with torch.no_grad():
         for name, residual in terms.residuals.items():
             network.likelihood(name).update(residual, loop.options.noise_rate)
-    return terms
+    return terms, sums
 
 
 def update_prior(
     loop: Loop, terms: ELBO, share: Share, size: int, steps: int, *, due: bool = True
 ) -> None:
     """Running sufficient statistics, about an epoch long, and where due the mixture from them."""
-    batch = Statistics.of(terms.q, terms.responsibility)
+    batch = terms.statistics
     total([batch.sums])
     batch.sums.mul_(size / share.size)
     if loop.statistics is None:

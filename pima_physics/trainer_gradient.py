@@ -14,18 +14,20 @@ from pima_physics.trainer_loop import Loop
 SMALL = 1024
 
 
-def backward(terms: ELBO, weight: float) -> None:
+def backward(terms: ELBO, weight: float) -> Tensor:
     """Gradient of the loss, ``weight`` times the sum of penalty and alignment minus the bound.
 
-    Every term is given its constant gradient, which saves adding them up and going back there.
+    Returns
+    -------
+    Tensor, shape (term,)
+        Sum of every term of the bound over the batch.
     """
-    up = [terms.prior, terms.entropy, *terms.reconstruction.values()]
-    down = [terms.alignment, *terms.penalties]
-    more = torch.full_like(terms.prior, -weight)
-    gradients = [more] * len(up) + [-more] * len(down)
-    # A law that is detached from its parameters has a term without a gradient.
-    kept = [(t, g) for t, g in zip([*up, *down], gradients, strict=True) if t.requires_grad]
-    torch.autograd.backward([t for t, _ in kept], [g for _, g in kept])
+    up, down = terms.summands, terms.costs
+    sums = torch.stack(up + down).sum(1)
+    signs = torch.full_like(sums, weight)
+    signs[: len(up)].neg_()
+    torch.autograd.backward(sums, signs)
+    return sums.detach()[: len(up)]
 
 
 def clip(loop: Loop, gradients: list[Tensor]) -> bool:

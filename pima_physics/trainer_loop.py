@@ -11,7 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pima_physics.dataset_records import Data
 from pima_physics.distributed import active
+from pima_physics.fusion import hide_modalities
 from pima_physics.mixture import Statistics
 from pima_physics.model import Network
 from pima_physics.trainer_adam import Adam
@@ -132,6 +134,17 @@ class Loop:
         if self.replays is None or self.replays.phase != phase:
             self.replays = Replays(phase)
         return self.replays
+
+    def parts(self, data: Data) -> Tensor | None:
+        """Random parts of all samples' modalities, (modality, sample), anew for every epoch.
+
+        They depend on seed and epoch alone, so that an epoch can be taken up in its middle.
+        """
+        if not self.network.sees_parts:
+            return None
+        generator = torch.Generator(self.generator.device)
+        generator.manual_seed(self.seed + 1_000_003 * self.epoch + 1)
+        return hide_modalities(self.network.present(data), generator)
 
     def ends_block(self, steps: int) -> bool:
         """Whether the mixture is updated after the batch under way, of so many of an epoch."""

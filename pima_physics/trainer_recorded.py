@@ -41,19 +41,21 @@ class Inputs:
     held : Tensor, shape (batch, component), optional
         Discovered responsibilities.
     fits : mapping of Calibration, optional
+    part : Tensor of bool, shape (modality, batch), optional
+        What the alignment shows.
     """
 
     batch: Data
     held: Tensor | None
     fits: Mapping[str, Calibration] | None
+    part: Tensor | None = None
 
     def tensors(self) -> Iterator[Tensor]:
         """Every tensor, a mask that is one flag per sample as that flag."""
         for modality in self.batch.modalities.values():
             yield from _tensors(modality)
         yield from self.batch.labels.values()
-        if self.held is not None:
-            yield self.held
+        yield from (t for t in (self.held, self.part) if t is not None)
         for fit in (self.fits or {}).values():
             yield from vars(fit).values()
 
@@ -62,7 +64,8 @@ class Inputs:
         every = torch.arange(self.batch.size, device=next(self.tensors()).device)
         fits = None if self.fits is None else {n: f.take(every) for n, f in self.fits.items()}
         held = None if self.held is None else self.held[every]
-        return Inputs(self.batch.take(every), held, fits)
+        part = None if self.part is None else self.part.clone()
+        return Inputs(self.batch.take(every), held, fits, part)
 
 
 def _tensors(modality: ModalityData) -> Iterator[Tensor]:

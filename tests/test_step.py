@@ -23,11 +23,12 @@ from pima_physics.gaussian import (
     expected_log_density,
     kl,
     product,
+    raw_moments,
 )
 from pima_physics.latent import fuse
 from pima_physics.likelihoods import Normal
 from pima_physics.masks import compact, expand, per_sample
-from pima_physics.mixture import Mixture, Statistics
+from pima_physics.mixture import Factors, Mixture, Statistics
 from pima_physics.simulator import find
 from pima_physics.trainer_adam import Adam
 from pima_physics.trainer_gradient import SMALL, backward
@@ -58,7 +59,7 @@ def test_latent_part_of_the_bound(
     base = Gaussian(draw(AXES, seed=4), draw(AXES, seed=5))
     noise = draw(BATCH, AXES, seed=6) if drawn else None
     centre = draw(AXES, seed=7)
-    weights = [draw(BATCH, n, seed=8 + n) for n in (AXES, 2 * AXES)]
+    weights = [draw(BATCH, n, seed=8 + n) for n in (AXES, 2 * AXES + 1)]
 
     fused = fuse(experts, present, base, noise=noise, centre=centre, part=part)
     ours = [fused.z, fused.features, fused.entropy, fused.alignment]
@@ -66,7 +67,8 @@ def test_latent_part_of_the_bound(
     q = product(*experts, present, base)
     m = q.mean - centre
     z = q.mean if noise is None else q.mean + q.std * noise
-    plain = [z, torch.cat([m.square() + q.variance, m], 1), q.entropy()]
+    one = torch.ones(BATCH, 1).double()
+    plain = [z, torch.cat([m.square() + q.variance, m, one], 1), q.entropy()]
     held = Gaussian(q.mean.detach(), q.log_variance.detach())
     plain.append(
         torch.zeros(BATCH, dtype=torch.float64)
@@ -128,7 +130,13 @@ def test_expected_log_density_is_the_plain_sum() -> None:
 def test_statistics_are_weighted_moments() -> None:
     q = Gaussian(draw(BATCH, AXES), draw(BATCH, AXES, seed=1))
     gamma = torch.softmax(draw(BATCH, COMPONENTS, seed=2), 1)
+    centre = draw(AXES, seed=3)
+    m = q.mean - centre
+    features = torch.cat([m.square() + q.variance, m, torch.ones(BATCH, 1).double()], 1)
+    factors = Factors(centre, features, raw_moments(centre))
     count, first, second = Statistics.of(q, gamma).parts()
+    others = Statistics.of_features(features, gamma, factors)
+    torch.testing.assert_close(others.sums, Statistics.of(q, gamma).sums)
     torch.testing.assert_close(count, gamma.sum(0))
     torch.testing.assert_close(first, gamma.T @ q.mean)
     torch.testing.assert_close(second, gamma.T @ (q.mean.square() + q.variance))
@@ -208,8 +216,9 @@ def test_factors_of_the_components_follow_every_change() -> None:
     mixture = Mixture(pima.DAG(node=2), AXES)
 
     def are_new() -> bool:
-        fresh = density_factors(mixture.mean, mixture.log_variance)
-        return all(torch.equal(a, b) for a, b in zip(mixture.density_factors(), fresh, strict=True))
+        centre, weights = density_factors(mixture.mean, mixture.log_variance)
+        kept, fresh = mixture.density_factors(), (centre, weights, raw_moments(centre))
+        return all(torch.equal(a, b) for a, b in zip(kept, fresh, strict=True))
 
     assert mixture.density_factors() is mixture.density_factors()
     other = copy.deepcopy(mixture)
@@ -248,7 +257,8 @@ def _norms(model: pima.PIMA, data: xr.Dataset, *, like: xr.Dataset) -> list[floa
     infos = prepare_fit(model, like, seed=0).infos
     network = model.build(infos, seed=0)
     batch = prepare(data, infos=infos)
-    terms = elbo(network, batch, generator=torch.Generator().manual_seed(0), align=True)
+    part = hide_modalities(network.present(batch), torch.Generator().manual_seed(1))
+    terms = elbo(network, batch, generator=torch.Generator().manual_seed(0), part=part)
     backward(terms, 1.0 / batch.size)
     gradients = [p.grad.flatten() for p in network.parameters() if p.grad is not None]
     few = [g for g in gradients if g.numel() <= SMALL]
