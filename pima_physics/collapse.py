@@ -49,11 +49,9 @@ class _Collapse(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         log_joint = torch.addmm(bias, features, weights.T)
         if given is None:
-            high = log_joint.amax(1, keepdim=True)
-            gamma = log_joint.sub_(high).exp_()
-            mass = gamma.sum(1, keepdim=True)
-            gamma.div_(mass)
-            total = (high + mass.log())[:, 0]
+            gamma = log_joint.softmax(1)
+            # The largest responsibility is e^(largest - L).
+            total = log_joint.amax(1).sub_(gamma.amax(1).log_())
         else:
             gamma = given
             total = (gamma * log_joint.sub_(gamma.clamp(min=1e-12).log_())).sum(1)

@@ -32,7 +32,7 @@ from pima_physics.dataset import Data
 from pima_physics.decoders import Decoder, PhysicsDecoder
 from pima_physics.distributed import Share, total
 from pima_physics.fusion import hide_entries
-from pima_physics.gaussian import LOG_2PI, Gaussian, kl, product, standard_normal
+from pima_physics.gaussian import LOG_2PI, Gaussian, kl, product
 from pima_physics.latent import fuse
 from pima_physics.likelihoods import MIN_NOISE_VARIANCE
 from pima_physics.mixture import Factors, Statistics
@@ -65,8 +65,8 @@ class ELBO:
     responsibility : Tensor, shape (batch, component)
     residuals : dict of Tensor or None
         What every likelihood needs to update its noise.
-    factors : Factors, optional
-        Of the mixture, where it is the prior.
+    factors : Factors
+        Of the mixture.
     """
 
     reconstruction: dict[str, Tensor]
@@ -78,12 +78,11 @@ class ELBO:
     q: Gaussian
     responsibility: Tensor
     residuals: dict[str, Tensor | None]
-    factors: Factors | None
+    factors: Factors
 
     @property
     def statistics(self) -> Statistics:
         """What the mixture is updated from."""
-        assert self.factors is not None
         return Statistics.of_features(self.features, self.responsibility, self.factors)
 
     @property
@@ -114,7 +113,7 @@ def elbo(
     batch: Data,
     *,
     generator: torch.Generator | None = None,
-    part: Tensor | None = None,
+    shown: Tensor | None = None,
     targets: Tensor | None = None,
     unit_prior: bool = False,
     draw: bool = True,
@@ -126,8 +125,9 @@ def elbo(
 
     Parameters
     ----------
-    part : Tensor of bool, shape (modality, batch), optional
-        What the alignment shows of every sample, for training.
+    shown : Tensor, shape (1 or 2, modality, batch), optional
+        1 for the modalities that are present, else 0; for training also for those that the
+        alignment shows of them.
     targets : Tensor, shape (batch, component), optional
         Held responsibilities, used in place of the optimum.
     anchor : float, optional
@@ -142,34 +142,33 @@ def elbo(
         Modality -> fits around which its squared residual is a quadratic (start of warm-up).
     """
     surrogates = surrogates or {}
-    present = network.present(batch)
-    experts = network.experts(batch)
+    heads = network.heads(batch)
+    shown = network.present(batch)[None].to(heads) if shown is None else shown
     share = share or Share(batch.size, slice(0, batch.size))
-    noise = _noise(experts[0][0], generator, share) if draw else None
-    base = network.mixture.base
+    noise = _noise(network.mixture.mean, generator, share) if draw else None
     # Where data have gaps, the part is read with more of them: its experts are others.
-    cut = None if part is None else _cut(network, batch, generator, share)
-    factors = None if unit_prior else network.mixture.density_factors()
+    cut = None if len(shown) == 1 else _cut(network, batch, generator, share)
+    factors = network.mixture.density_factors()
     latent = fuse(
-        experts,
-        present,
-        base,
+        heads,
+        shown if cut is None else shown[:1],
+        factors.base,
         noise=noise,
-        centre=None if factors is None else factors.centre,
-        part=part if cut is None else None,
+        centre=None if unit_prior else factors.centre,
     )
     alignment = latent.alignment
-    if part is not None and cut is not None:
-        alignment = kl(latent.q, product(*network.experts(cut), part & network.present(cut), base))
+    if cut is not None:
+        left = shown[1] * network.present(cut)
+        alignment = kl(latent.q, product(*network.experts(cut), left, network.mixture.base))
     reconstruction, residuals, penalties = _reconstruct(network, batch, latent.z, surrogates)
-    if factors is None:
+    if unit_prior:
         axes = network.model.latent_dim
         prior = -0.5 * (latent.features[:, :axes].sum(1) + axes * LOG_2PI)
         responsibility = torch.ones_like(prior)[:, None]
     else:
         bias = network.log_prior(batch)
         if network.has_component_laws:
-            bias = bias + network.component_log_likelihood(batch, present)
+            bias = bias + network.component_log_likelihood(batch, shown[0])
         if targets is not None and anchor is not None:
             # Weak evidence for the discovered outcomes, as one more observed modality.
             bias = torch.add(bias, targets.clamp(min=LEAST).log_(), alpha=anchor)
@@ -221,8 +220,10 @@ def _cut(
 
 
 def _noise(like: Tensor, generator: torch.Generator | None, share: Share) -> Tensor:
-    """Standard normal draws for the samples of a share."""
-    return share.of_all(lambda z: standard_normal(z, generator), like)
+    """Standard normal draws for the samples of a share, drawn for the whole batch."""
+    shape = share.size, like.shape[1]
+    drawn = torch.randn(shape, generator=generator, dtype=like.dtype, device=like.device)
+    return drawn[share.part]
 
 
 def _surrogate(

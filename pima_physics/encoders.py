@@ -10,11 +10,8 @@ from torch import Tensor, nn
 
 from pima_physics.dataset import ModalityInfo
 from pima_physics.errors import DataError
+from pima_physics.gaussian import expert
 from pima_physics.masks import per_sample
-
-# exp(-14) keeps an expert's std above 1e-3 of the unit prior's: float32 products of experts stay
-# exact enough. exp(6) is "knows nothing".
-LOG_VARIANCE_RANGE = (-14.0, 6.0)
 
 # Above this many pixels along both axes a convolution pays for itself on a CPU.
 CONV_FROM = 32
@@ -100,12 +97,6 @@ class Encoder(nn.Module, ABC):
     ) -> tuple[Tensor, Tensor]:
         """Mean and log variance of the expert, each of shape (batch, latent)."""
         return expert(self.features(values, mask, beside))
-
-
-def expert(features: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and log variance in features (..., 2 * latent) of one encoder or of several."""
-    mean, log_variance = features.chunk(2, dim=-1)
-    return mean, log_variance.clamp(*LOG_VARIANCE_RANGE)
 
 
 class MLPEncoder(Encoder):

@@ -10,6 +10,10 @@ from torch import Tensor
 
 LOG_2PI = math.log(2.0 * math.pi)
 
+# exp(-14) keeps an expert's std above 1e-3 of the unit prior's: float32 products of experts stay
+# exact enough. exp(6) is "knows nothing".
+LOG_VARIANCE_RANGE = (-14.0, 6.0)
+
 
 @dataclass(frozen=True)
 class Gaussian:
@@ -40,6 +44,12 @@ class Gaussian:
     def entropy(self) -> Tensor:
         r""":math:`H = \tfrac12 \sum_d (1 + \log 2\pi s_d^2)`, in nats, shape (...)."""
         return 0.5 * (self.log_variance + (1.0 + LOG_2PI)).sum(-1)
+
+
+def expert(heads: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and log variance in what encoders put out, shape (..., 2 * latent)."""
+    mean, log_variance = heads.chunk(2, dim=-1)
+    return mean, log_variance.clamp(*LOG_VARIANCE_RANGE)
 
 
 def standard_normal(like: Tensor, generator: torch.Generator | None = None) -> Tensor:

@@ -31,7 +31,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from pima_physics.gaussian import LOG_2PI, Gaussian
+from pima_physics.gaussian import LOG_2PI, LOG_VARIANCE_RANGE, Gaussian
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Latent:
     entropy : Tensor, shape (batch,)
     alignment : Tensor, shape (batch,)
         Zero where no part was given.
-    q : Gaussian
+    mean, log_precision : Tensor, shape (batch, latent)
         Without gradient.
     """
 
@@ -55,57 +55,60 @@ class Latent:
     features: Tensor
     entropy: Tensor
     alignment: Tensor
-    q: Gaussian
+    mean: Tensor
+    log_precision: Tensor
+
+    @property
+    def q(self) -> Gaussian:
+        """The posterior, without gradient."""
+        return Gaussian(self.mean, -self.log_precision)
 
 
 def fuse(
-    experts: tuple[Tensor, Tensor],
-    present: Tensor,
-    base: Gaussian,
+    heads: Tensor,
+    shown: Tensor,
+    base: tuple[Tensor, Tensor],
     *,
     noise: Tensor | None,
     centre: Tensor | None,
-    part: Tensor | None = None,
 ) -> Latent:
     """Fuse the experts that are present.
 
     Parameters
     ----------
-    experts : Tensor, shape (modality, batch, latent), each
-        Means and log variances.
-    present, part : Tensor of bool, shape (modality, batch)
-    base : Gaussian, shape (latent,)
+    heads : Tensor, shape (modality, batch, 2 * latent)
+        Means and log variances of the experts, as the encoders put them out.
+    shown : Tensor, shape (1 or 2, modality, batch)
+        1 for the modalities that are present, else 0; and for a part of them.
+    base : tuple of Tensor, shape (latent,)
+        Precision of the prior's expert, and its product with the mean.
     noise : Tensor, shape (batch, latent), optional
         Standard normal; None for z at the mean.
     centre : Tensor, shape (latent,), optional
     """
-    z, features, entropy, alignment, mean, spread = _Latent.apply(  # type: ignore[misc]
-        *experts, present, part, base.mean, base.log_variance, noise, centre
-    )
-    return Latent(z, features, entropy, alignment, Gaussian(mean, spread))
+    return Latent(*_Latent.apply(heads, shown, *base, noise, centre))  # type: ignore[misc]
 
 
 class _Latent(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,
-        means: Tensor,
-        log_variances: Tensor,
-        present: Tensor,
-        part: Tensor | None,
-        base_mean: Tensor,
-        base_log_variance: Tensor,
+        heads: Tensor,
+        shown: Tensor,
+        base_precision: Tensor,
+        base_shift: Tensor,
         noise: Tensor | None,
         centre: Tensor | None,
     ) -> tuple[Tensor, ...]:
-        prior = base_log_variance.neg().exp_()
+        means, raw = heads.chunk(2, -1)
+        spreads = raw.clamp(*LOG_VARIANCE_RANGE)
+        inside = raw == spreads
         # All that are present, and the part, side by side.
-        flags = present[None] if part is None else torch.stack([present, part])
-        shown = log_variances.neg().exp_() * flags[..., None]
-        totals = shown.sum(1).add_(prior)
-        fused = (shown * means).sum(1).add_(prior * base_mean).div_(totals)
+        weights = spreads.neg_().exp_() * shown[..., None]
+        totals = weights.sum(1).add_(base_precision)
+        fused = (weights * means).sum(1).add_(base_shift).div_(totals)
         logs = totals.log()
-        share, mean = shown.div_(totals[:, None]), fused[0]
+        share, mean = weights.div_(totals[:, None]), fused[0]
         variance = totals[0].reciprocal()
         scaled = None if noise is None else variance.sqrt().mul_(noise)
         z = mean.clone() if scaled is None else mean + scaled
@@ -113,39 +116,43 @@ class _Latent(torch.autograd.Function):
         one = torch.ones_like(away[:, :1])
         features = torch.cat([torch.addcmul(variance, away, away), away, one], 1)
         volume = logs.sum(2)
-        entropy = (0.5 * (1.0 + LOG_2PI)) * mean.shape[1] - 0.5 * volume[0]
+        entropy = volume[0].mul(-0.5).add_(0.5 * (1.0 + LOG_2PI) * mean.shape[1])
         kept = ()
-        if part is None:
+        if len(shown) == 1:
             alignment = torch.zeros_like(entropy)
         else:
             gap = mean - fused[1]
-            pull, ratio = totals[1] * gap, totals[1] * variance
-            square = torch.addcmul(ratio, pull, gap)
-            alignment = 0.5 * (square.sum(1) + (volume[0] - volume[1] - mean.shape[1]))
+            pull, square = totals[1] * gap, totals[1] * variance
+            square.addcmul_(pull, gap)
+            alignment = square.sum(1).add_(volume[0]).sub_(volume[1])
+            alignment.sub_(mean.shape[1]).mul_(0.5)
             kept = (square, pull)
-        ctx.save_for_backward(share, means, fused, variance, away, scaled, *kept)
-        spread = logs[0].neg()
-        ctx.mark_non_differentiable(mean, spread)
-        return z, features, entropy, alignment, mean, spread
+        ctx.save_for_backward(share, means, inside, fused, variance, away, scaled, *kept)
+        log_precision = logs[0]
+        ctx.mark_non_differentiable(mean, log_precision)
+        return z, features, entropy, alignment, mean, log_precision
 
     @staticmethod
     @once_differentiable
     def backward(
         ctx: Any, grad_z: Tensor, grad_features: Tensor, grad_h: Tensor, grad_kl: Tensor, *_: Any
     ) -> tuple[Tensor | None, ...]:
-        share, means, fused, variance, away, scaled, *kept = ctx.saved_tensors
+        share, means, inside, fused, variance, away, scaled, *kept = ctx.saved_tensors
         axes = variance.shape[1]
-        second, first, _ = grad_features.split([axes, axes, 1], 1)
-        to_mean = torch.addcmul(grad_z + first, second, away, value=2.0)
-        to_spread = torch.addcmul(0.5 * grad_h[:, None], second, variance)
+        second, first = grad_features[:, :axes], grad_features[:, axes : 2 * axes]
+        to_mean, to_spread = torch.empty_like(fused), torch.empty_like(fused)
+        torch.add(grad_z, first, out=to_mean[0]).addcmul_(second, away, value=2.0)
+        torch.mul(second, variance, out=to_spread[0]).add_(grad_h[:, None], alpha=0.5)
         if scaled is not None:
-            to_spread.addcmul_(grad_z, scaled, value=0.5)
+            to_spread[0].addcmul_(grad_z, scaled, value=0.5)
         if kept:
             square, pull = kept
             grad = grad_kl[:, None]
-            to_mean = torch.stack([to_mean, pull * -grad])
-            to_spread = torch.stack([to_spread, (1.0 - square) * (0.5 * grad)])
-        back = share * to_mean.view(-1, 1, *variance.shape)
-        back_spread = share * to_spread.view(-1, 1, *variance.shape)
+            half = 0.5 * grad
+            torch.mul(pull, -grad, out=to_mean[1])
+            torch.addcmul(half, square, half, value=-1.0, out=to_spread[1])
+        back = share * to_mean[:, None]
+        back_spread = share.mul(to_spread[:, None])
         back_spread.addcmul_(means - fused[:, None], back, value=-1.0)
-        return back.sum(0), back_spread.sum(0), None, None, None, None, None, None
+        grad_heads = torch.cat([back.sum(0), back_spread.sum(0).mul_(inside)], -1)
+        return grad_heads, None, None, None, None, None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -24,11 +25,18 @@ MIN_STD = 0.02
 
 
 class Factors(NamedTuple):
-    """See :func:`pima_physics.gaussian.density_factors` and `raw_moments`."""
+    """See :func:`pima_physics.gaussian.density_factors` and `raw_moments`.
+
+    Attributes
+    ----------
+    base : tuple of Tensor, shape (latent,)
+        Precision of the mixture as a whole, and its product with the mean.
+    """
 
     centre: Tensor
     weights: Tensor
     moments: Tensor
+    base: tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True)
@@ -98,17 +106,19 @@ class Mixture(nn.Module):
         """What E_q log p(z|c), and statistics, take from the components."""
         if self.mean.is_cuda:  # recorded steps change the components unseen
             return self._fresh_factors()
-        parts = self.mean, self.log_variance
+        parts = self.mean, self.log_variance, self.base_mean, self.base_log_variance
         versions = [p._version for p in parts]
         kept = self._factors
-        same = kept is not None and kept[1][0] is self.mean and kept[1][1] is self.log_variance
+        same = kept is not None and all(map(operator.is_, kept[1], parts))
         if kept is None or not same or kept[0] != versions:
             self._factors = kept = versions, parts, self._fresh_factors()
         return kept[2]
 
     def _fresh_factors(self) -> Factors:
         centre, weights = density_factors(self.mean, self.log_variance)
-        return Factors(centre, weights, raw_moments(centre))
+        precision = self.base_log_variance.neg().exp_()
+        base = precision, precision * self.base_mean
+        return Factors(centre, weights, raw_moments(centre), base)
 
     @torch.no_grad()
     def update(self, statistics: Statistics, *, shrinkage: float = 5.0) -> None:

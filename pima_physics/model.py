@@ -29,9 +29,9 @@ from torch import Tensor, nn
 from pima_physics.dag import DAG, DAGPrior
 from pima_physics.dataset import Data, ModalityInfo
 from pima_physics.decoders import ComponentPhysics, Decoder, PhysicsDecoder, make_decoder
-from pima_physics.encoders import expert, make_encoder
+from pima_physics.encoders import make_encoder
 from pima_physics.errors import ConfigError
-from pima_physics.gaussian import Gaussian, product
+from pima_physics.gaussian import Gaussian, expert, product
 from pima_physics.likelihoods import Likelihood, Normal, make_likelihood
 from pima_physics.mixture import Mixture
 from pima_physics.modality import Modality, Neural, Physics
@@ -164,15 +164,19 @@ class Network(nn.Module):
 
     def experts(self, batch: Data) -> tuple[Tensor, Tensor]:
         """Mean and log variance of every modality's expert, (modality, batch, latent) each."""
+        return expert(self.heads(batch))
+
+    def heads(self, batch: Data) -> Tensor:
+        """What the encoders put out, shape (modality, batch, 2 * latent)."""
         return self._ask(self.encoders, batch)
 
-    def _ask(self, encoders: nn.ModuleList, batch: Data) -> tuple[Tensor, Tensor]:
+    def _ask(self, encoders: nn.ModuleList, batch: Data) -> Tensor:
         seen = [batch.modalities[name] for name in self.names]
         pairs = zip(encoders, seen, strict=True)
         with self._precision():
             each = [e.features(x.values, x.mask, x.beside) for e, x in pairs]  # type: ignore[operator]
             features = torch.stack(each)
-        return expert(features.to(self.mixture.mean.dtype))
+        return features.to(self.mixture.mean.dtype)
 
     @contextlib.contextmanager
     def computing_in(self, precision: torch.dtype | None) -> Iterator[None]:
@@ -202,7 +206,7 @@ class Network(nn.Module):
         if self.readers is None or bool(whole.all()):
             mean, log_variance = self.experts(batch)
         else:
-            mean, log_variance = self._ask(self.readers.encoders, batch)
+            mean, log_variance = expert(self._ask(self.readers.encoders, batch))
             if bool(whole.any()):
                 own = self.experts(batch)
                 mean = torch.where(whole, own[0], mean)

@@ -31,6 +31,17 @@ def normal_log_prob(
     return _NormalLogProb.apply(output, values, mask, variance)  # type: ignore[return-value]
 
 
+def _scales(variance: Tensor) -> tuple[Tensor | float, Tensor | float]:
+    """Precision and log(2 pi variance), as numbers where that makes nothing wait.
+
+    A tensor of one number takes as long as one of many.
+    """
+    if variance.is_cuda:
+        return variance.reciprocal(), (2.0 * math.pi * variance).log_()
+    number = variance.item()
+    return 1.0 / number, math.log(2.0 * math.pi * number)
+
+
 class _NormalLogProb(torch.autograd.Function):
     """Two passes over the numbers forward and one back, three where samples have gaps."""
 
@@ -43,14 +54,14 @@ class _NormalLogProb(torch.autograd.Function):
             residual.mul_(mask)
             count = mask.flatten(1).sum(1).to(residual.dtype)
         else:
-            count = flag * float(mask[0].numel())
+            count = flag * float(math.prod(mask.shape[1:]))
         square = torch.linalg.vector_norm(residual, dim=tuple(range(1, residual.dim()))).square_()
         if flag is not None:
             square.mul_(flag)
         ctx.save_for_backward(residual, flag, variance)
-        log_scale = (2.0 * math.pi * variance).log_()
-        log_prob = torch.addcdiv(count * log_scale, square, variance).mul_(-0.5)
         sums = torch.stack([square, count]).sum(1)
+        precision, log_scale = _scales(variance)
+        log_prob = (square * (-0.5 * precision)).add_(count * (-0.5 * log_scale))
         ctx.mark_non_differentiable(sums)
         return log_prob, sums
 

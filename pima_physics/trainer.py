@@ -73,7 +73,7 @@ def train_epoch(
     """
     loop.optimiser.set_rate(rate)
     loop.network.train()
-    windows, parts = _windows(loop, data), loop.parts(data)
+    windows, shown = _windows(loop, data), loop.shown(data)
     steps = sum(map(len, windows))
     for index, batch in feed(data, windows, loop.step):
         train_batch(
@@ -86,7 +86,7 @@ def train_epoch(
             targets=targets,
             anchor=anchor,
             surrogates=surrogates,
-            parts=parts,
+            shown=shown,
         )
         if after_batch is not None:
             after_batch()
@@ -118,7 +118,7 @@ def train_batch(
     targets: Tensor | None = None,
     anchor: float | None = None,
     surrogates: Mapping[str, Calibration] | None = None,
-    parts: Tensor | None = None,
+    shown: Tensor,
 ) -> None:
     """One of an epoch's ``steps``: gradient, noise levels, block update of the prior, record.
 
@@ -126,8 +126,8 @@ def train_batch(
     ----------
     index : Tensor
         Positions of the batch among the ``size`` samples, for what is known of each.
-    parts : Tensor of bool, shape (modality, sample), optional
-        What the alignment shows of every sample.
+    shown : Tensor, shape (1 or 2, modality, sample)
+        Of :meth:`Loop.shown`.
     """
     share = Share.of(batch.size)
     if share.size > share.part.stop - share.part.start:
@@ -135,8 +135,7 @@ def train_batch(
     index = index.to(loop.generator.device, non_blocking=True)
     held = None if targets is None else targets.index_select(0, index)
     fits = None if surrogates is None else {n: c.take(index) for n, c in surrogates.items()}
-    part = None if parts is None else parts.index_select(1, index)
-    inputs = Inputs(batch, held, fits, part)
+    inputs = Inputs(batch, held, fits, shown.index_select(2, index))
     work = partial(_advance, loop, share=share, size=size, steps=steps, phase=phase, anchor=anchor)
     replays = loop.replays_of(phase)
     if replays is None or batch.intervened is not None:
@@ -189,7 +188,7 @@ def _step(
                 network,
                 batch,
                 generator=loop.generator,
-                part=inputs.part,
+                shown=inputs.shown,
                 targets=inputs.held,
                 unit_prior=unit_prior,
                 surrogates=inputs.fits,

@@ -135,16 +135,23 @@ class Loop:
             self.replays = Replays(phase)
         return self.replays
 
-    def parts(self, data: Data) -> Tensor | None:
-        """Random parts of all samples' modalities, (modality, sample), anew for every epoch.
+    def shown(self, data: Data) -> Tensor:
+        """Modalities that are present and, where these are several, a random part of them.
 
-        They depend on seed and epoch alone, so that an epoch can be taken up in its middle.
+        The part depends on seed and epoch alone, so that an epoch can be taken up in its middle.
+
+        Returns
+        -------
+        Tensor, shape (1 or 2, modality, sample)
+            1 where shown, else 0.
         """
+        present = self.network.present(data)
         if not self.network.sees_parts:
-            return None
+            return present[None].to(self.network.mixture.mean)
         generator = torch.Generator(self.generator.device)
         generator.manual_seed(self.seed + 1_000_003 * self.epoch + 1)
-        return hide_modalities(self.network.present(data), generator)
+        both = torch.stack([present, hide_modalities(present, generator)])
+        return both.to(self.network.mixture.mean)
 
     def ends_block(self, steps: int) -> bool:
         """Whether the mixture is updated after the batch under way, of so many of an epoch."""

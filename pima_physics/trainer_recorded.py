@@ -41,21 +41,21 @@ class Inputs:
     held : Tensor, shape (batch, component), optional
         Discovered responsibilities.
     fits : mapping of Calibration, optional
-    part : Tensor of bool, shape (modality, batch), optional
-        What the alignment shows.
+    shown : Tensor, shape (1 or 2, modality, batch)
+        See :func:`pima_physics.elbo.elbo`.
     """
 
     batch: Data
     held: Tensor | None
     fits: Mapping[str, Calibration] | None
-    part: Tensor | None = None
+    shown: Tensor
 
     def tensors(self) -> Iterator[Tensor]:
         """Every tensor, a mask that is one flag per sample as that flag."""
         for modality in self.batch.modalities.values():
             yield from _tensors(modality)
         yield from self.batch.labels.values()
-        yield from (t for t in (self.held, self.part) if t is not None)
+        yield from (self.shown,) if self.held is None else (self.shown, self.held)
         for fit in (self.fits or {}).values():
             yield from vars(fit).values()
 
@@ -64,8 +64,7 @@ class Inputs:
         every = torch.arange(self.batch.size, device=next(self.tensors()).device)
         fits = None if self.fits is None else {n: f.take(every) for n, f in self.fits.items()}
         held = None if self.held is None else self.held[every]
-        part = None if self.part is None else self.part.clone()
-        return Inputs(self.batch.take(every), held, fits, part)
+        return Inputs(self.batch.take(every), held, fits, self.shown.clone())
 
 
 def _tensors(modality: ModalityData) -> Iterator[Tensor]:

@@ -11,7 +11,6 @@ from pima_physics import trainer
 from pima_physics.datasets import circles, lattices
 from pima_physics.distributed import Share
 from pima_physics.elbo import elbo
-from pima_physics.fusion import hide_modalities
 from pima_physics.trainer_gradient import backward, clip
 from pima_physics.trainer_loop import Options, start
 from pima_physics.validation.benchmarks.gpu_case import Case
@@ -49,14 +48,14 @@ def parts(case: Case, steps: int) -> dict[str, float]:
             z = network.posterior(batch).mean  # type: ignore[arg-type]
             timed("of it encoders", lambda: network.experts(batch))  # type: ignore[arg-type]
             timed("of it decoders", lambda: network.decode(z, batch))  # type: ignore[arg-type]
-        part = hide_modalities(network.present(batch), loop.generator)  # type: ignore[arg-type]
+        shown = loop.shown(batch)  # type: ignore[arg-type]
         terms = timed(
             "bound",
             lambda: elbo(
                 network,
                 batch,  # type: ignore[arg-type]
                 generator=loop.generator,
-                part=part,
+                shown=shown,
                 targets=held,
                 anchor=1.0,
                 share=share,

@@ -144,13 +144,13 @@ def our_step(
     """One step of `pima.fit`."""
     indices = endless(order, batch)
     steps = data.size // batch
-    parts: Tensor | None = None
+    shown = loop.shown(data)
 
     def step() -> None:
-        nonlocal parts
+        nonlocal shown
         index = next(indices)
         if loop.step % steps == 0:  # once an epoch
-            parts = loop.parts(data)
+            shown = loop.shown(data)
         train_batch(
             loop,
             data.take(index),
@@ -160,7 +160,7 @@ def our_step(
             phase=phase,
             targets=targets,
             anchor=None if targets is None else 1.0,
-            parts=parts,
+            shown=shown,
         )
 
     return step
