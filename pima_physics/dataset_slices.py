@@ -48,10 +48,17 @@ class Source:
         """What is standardised as a whole: every scalar variable, or the one array."""
         return self.request.variables
 
-    def slices(self, begin: int = 0, end: int | None = None) -> Iterator[tuple[slice, np.ndarray]]:
+    def slices(
+        self, begin: int = 0, end: int | None = None, *, as_stored: bool = False
+    ) -> Iterator[tuple[slice, np.ndarray]]:
         """Yield float64 values of some samples, in the modality's unit, NaN if not observed.
 
         Slices end where chunks of the file do: none is decompressed for two of them.
+
+        Parameters
+        ----------
+        as_stored : bool
+            Leave numbers that are in that unit already in the type of the file.
         """
         end, points = self.size if end is None else end, max(1, int(np.prod(self.shape)))
         chunk = self.chunk
@@ -62,7 +69,7 @@ class Source:
             start, step = begin, max(1, SLICE_NUMBERS // points)
         edges = [begin, *range(start + step, end, step), end]
         for first, last in pairwise(edges):
-            yield (part := slice(first, last)), self._read(part)
+            yield (part := slice(first, last)), self._read(part, as_stored)
 
     @property
     def chunk(self) -> int:
@@ -70,7 +77,7 @@ class Source:
         found = [v.encoding.get("preferred_chunks") or {} for v in self.variables if v is not None]
         return max([1, *(int(chunks.get(self.sample_dim, 1)) for chunks in found)])
 
-    def _read(self, part: slice) -> np.ndarray:
+    def _read(self, part: slice, as_stored: bool) -> np.ndarray:
         columns = []
         for name, variable, (scale, offset) in zip(
             self.request.variables, self.variables, self.conversions, strict=True
@@ -84,8 +91,9 @@ class Source:
                     raw = variable.isel({self.sample_dim: part}).values
             except Exception as error:  # a damaged file shows itself only here
                 raise damaged(name, error) from error
-            numbers = raw.astype(np.float64)
-            columns.append(numbers if (scale, offset) == (1.0, 0.0) else numbers * scale + offset)
+            same = (scale, offset) == (1.0, 0.0)
+            numbers = raw if same and as_stored else raw.astype(np.float64)
+            columns.append(numbers if same else numbers * scale + offset)
         return np.stack(columns, 1) if self.stacked else columns[0]
 
     def resolution(self) -> np.ndarray:

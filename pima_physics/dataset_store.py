@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -51,7 +52,7 @@ class Store:
             here = slice(done, done + len(x))
             place = here if order is None else order[here]
             done += len(x)
-            known = self._standardise(x)
+            x, known = self._standardise(x)
             stored[place] = x
             if known is not None and mask is None and _with_gaps(known):
                 mask = np.repeat(flags, known[0].size).reshape(stored.shape)
@@ -65,9 +66,10 @@ class Store:
     def _blocks(self, wanted: np.ndarray) -> Iterator[np.ndarray]:
         """Values of some samples, in ascending order of their positions, a few at a time."""
         points = max(1, int(np.prod(self.source.shape)))
+        spans = partial(self.source.slices, as_stored=True)
         # A gap of a few samples is read along; a wide one parts two reads.
         for run in np.split(wanted, np.flatnonzero(np.diff(wanted) > 16) + 1):
-            for part, raw in self.source.slices(int(run[0]), int(run[-1]) + 1):
+            for part, raw in spans(int(run[0]), int(run[-1]) + 1):
                 inside = run[(run >= part.start) & (run < part.stop)] - part.start
                 for rows in np.array_split(inside, max(1, len(inside) * points // BLOCK)):
                     if len(rows) and (np.diff(rows) == 1).all():
@@ -75,16 +77,16 @@ class Store:
                     elif len(rows):
                         yield raw[rows]
 
-    def _standardise(self, x: np.ndarray) -> np.ndarray | None:
-        """Standardise values in place; return which were observed, None for all."""
+    def _standardise(self, raw: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """Standardised values, and which were observed, None for all."""
         with np.errstate(over="ignore", invalid="ignore"):
+            x = np.subtract(raw, self.shift, dtype=np.float64)
             # One pass tells where all are observed: a sum with NaN is none.
-            known = None if np.isfinite(x.sum()) else np.isfinite(x)
-            x -= self.shift
+            known = None if np.isfinite(x.sum()) else np.isfinite(raw)
             x /= self.scale
         if known is not None:
             x[~known] = 0.0
-        return known
+        return x, known
 
 
 def _with_gaps(known: np.ndarray) -> bool:

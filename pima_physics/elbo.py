@@ -160,7 +160,9 @@ def elbo(
     if cut is not None:
         left = shown[1] * network.present(cut)
         alignment = kl(latent.q, product(*network.experts(cut), left, network.mixture.base))
-    reconstruction, residuals, penalties = _reconstruct(network, batch, latent.z, surrogates)
+    reconstruction, residuals, penalties = _reconstruct(
+        network, batch, latent.z, shown[0], surrogates
+    )
     if unit_prior:
         axes = network.model.latent_dim
         prior = -0.5 * (latent.features[:, :axes].sum(1) + axes * LOG_2PI)
@@ -189,7 +191,11 @@ def elbo(
 
 
 def _reconstruct(
-    network: Network, batch: Data, z: Tensor, surrogates: Mapping[str, Calibration]
+    network: Network,
+    batch: Data,
+    z: Tensor,
+    present: Tensor,
+    surrogates: Mapping[str, Calibration],
 ) -> tuple[dict[str, Tensor], dict[str, Tensor | None], tuple[Tensor, ...]]:
     """Log likelihood of every modality, what its noise is estimated from, and penalties."""
     outputs = network.decode(z, batch, skip=surrogates)
@@ -199,8 +205,9 @@ def _reconstruct(
         if name in surrogates:
             reconstruction[name] = _surrogate(network, m, z, surrogates[name], data.mask)
         elif name in outputs:
-            observed = network.likelihood(name).observe(outputs[name], data.values, data.mask)
-            reconstruction[name], residuals[name] = observed
+            reconstruction[name], residuals[name] = network.likelihood(name).observe(
+                outputs[name], data.values, data.mask, present[m]
+            )
             extra = cast(Decoder, network.decoders[m]).penalty()
             if isinstance(extra, Tensor):
                 penalties.append(extra)

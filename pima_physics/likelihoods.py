@@ -42,8 +42,16 @@ class Likelihood(nn.Module, ABC):
     def sample(self, output: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Draw one observation per output."""
 
-    def observe(self, output: Tensor, values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor | None]:
-        """:meth:`log_prob`, and what :meth:`update` needs of the batch."""
+    def observe(
+        self, output: Tensor, values: Tensor, mask: Tensor, present: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """:meth:`log_prob`, and what :meth:`update` needs of the batch.
+
+        Parameters
+        ----------
+        present : Tensor, shape (batch,), optional
+            1 for samples of which anything was observed, else 0, where that is at hand.
+        """
         return self.log_prob(output, values, mask), None
 
     def update(self, residual: Tensor | None, rate: float) -> None:
@@ -65,9 +73,11 @@ class Normal(Likelihood):
     def log_prob(self, output: Tensor, values: Tensor, mask: Tensor) -> Tensor:
         return self.observe(output, values, mask)[0]
 
-    def observe(self, output: Tensor, values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    def observe(
+        self, output: Tensor, values: Tensor, mask: Tensor, present: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Log density, and sums of squared residuals and of observed entries, shape (2,)."""
-        return normal_log_prob(output, values, mask, self.noise_variance)
+        return normal_log_prob(output, values, mask, self.noise_variance, present)
 
     def mean(self, output: Tensor) -> Tensor:
         return output

@@ -17,9 +17,14 @@ from pima_physics.masks import per_sample
 
 
 def normal_log_prob(
-    output: Tensor, values: Tensor, mask: Tensor, variance: Tensor
+    output: Tensor, values: Tensor, mask: Tensor, variance: Tensor, present: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """Log density of every sample, and what noise is estimated from.
+
+    Parameters
+    ----------
+    present : Tensor, shape (batch,), optional
+        1 for samples of which anything was observed, else 0; else taken from the mask.
 
     Returns
     -------
@@ -28,7 +33,9 @@ def normal_log_prob(
     residual : Tensor, shape (2,)
         Sums over the batch of squared residuals and of observed entries.
     """
-    return _NormalLogProb.apply(output, values, mask, variance)  # type: ignore[return-value]
+    if (flag := per_sample(mask)) is not None:
+        flag = flag.to(values.dtype) if present is None else present
+    return _NormalLogProb.apply(output, values, mask, flag, variance)  # type: ignore[return-value]
 
 
 def _scales(variance: Tensor) -> tuple[Tensor | float, Tensor | float]:
@@ -47,9 +54,14 @@ class _NormalLogProb(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, output: Tensor, values: Tensor, mask: Tensor, variance: Tensor
+        ctx: Any,
+        output: Tensor,
+        values: Tensor,
+        mask: Tensor,
+        flag: Tensor | None,
+        variance: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        residual, flag = values - output, per_sample(mask)
+        residual = values - output
         if flag is None:
             residual.mul_(mask)
             count = mask.flatten(1).sum(1).to(residual.dtype)
@@ -67,11 +79,11 @@ class _NormalLogProb(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor, _: Any) -> tuple[Tensor, None, None, None]:
+    def backward(ctx: Any, grad: Tensor, _: Any) -> tuple[Tensor | None, ...]:
         residual, flag, variance = ctx.saved_tensors
         weight = grad / variance
         if flag is not None:
             weight.mul_(flag)
         # In the memory of the residual, which nothing else reads; torch refuses a second pass.
         residual.mul_(weight.reshape(-1, *([1] * (residual.dim() - 1))))
-        return residual, None, None, None
+        return residual, None, None, None, None

@@ -21,7 +21,7 @@ from pima_physics.dataset_stream import (
 )
 from pima_physics.dataset_windows import windowed_batches
 from pima_physics.decoders import Decoder
-from pima_physics.distributed import Share, anyone, mine, total
+from pima_physics.distributed import Share, active, anyone, mine, total
 from pima_physics.elbo import ELBO, elbo
 from pima_physics.errors import SolveError
 from pima_physics.model import Network
@@ -163,9 +163,10 @@ def _advance(
     if not unit_prior:
         update_prior(loop, terms, share, size, steps, due=loop.ends_block(steps))
     # Left on their device: a number would wait for the GPU.
-    means = sums.double().div_(size)
-    total([means])
-    loop.sums = means if loop.sums is None else loop.sums.add_(means)
+    total([sums])
+    if loop.sums is None:
+        loop.sums = torch.zeros_like(sums, dtype=torch.float64)
+    loop.sums.add_(sums, alpha=1.0 / size)
     if loop.careful and not math.isfinite(loop.sums.sum()):
         raise explain(loop, inputs.batch, terms, phase)
 
@@ -206,7 +207,8 @@ def _step(
         parameter.grad = None
     sums = backward(terms, 1.0 / share.size)
     gradients = [p.grad for p in parameters if p.grad is not None]
-    total([*gradients, *(r for r in terms.residuals.values() if r is not None)])
+    if active():
+        total([*gradients, *(r for r in terms.residuals.values() if r is not None)])
     if clip(loop, gradients):
         loop.optimiser.advance(gradients)
     else:

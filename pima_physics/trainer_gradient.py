@@ -37,7 +37,7 @@ def clip(loop: Loop, gradients: list[Tensor]) -> bool:
     that of the biases large, which are the sums over the batch of what comes back to a layer; to
     read the large matrices once more would take as long as all of the latent part.
     """
-    some = [g.flatten() for g in gradients if g.numel() <= SMALL]
+    some = [g if g.dim() == 1 else g.flatten() for g in gradients if g.numel() <= SMALL]
     norm = torch.linalg.vector_norm(torch.cat(some or [g.flatten() for g in gradients]))
     if loop.careful and not math.isfinite(norm):
         return False
