@@ -84,7 +84,8 @@ class Case:
         with torch.cuda.graph(graph):
             advance(own)
 
-        def replayed() -> None:
+        def replayed(kept: object = (peer, optimiser)) -> None:
+            # A recording does not keep the memory of the weights that it reads and writes.
             index = next(indices).to(device, non_blocking=True)
             for place, x in zip(own, tensors, strict=True):
                 place.copy_(x.index_select(0, index))
