@@ -81,9 +81,9 @@ unit studies: export MKL_NUM_THREADS := 1
 unit: $(VENV)/.test
 	$(BIN)/python -m pytest -n 2 -m "not slow and not study and not gpu" $(ARGS)
 
-# pytest ends with 5 where nothing is marked as a study.
+# Small studies, and tests that take too long for `make test`. pytest ends with 5 where there is none.
 studies: $(VENV)/.test
-	$(BIN)/python -m pytest -n 2 -m "study and not gpu" $(ARGS) || \
+	$(BIN)/python -m pytest -n 2 -m "(study or slow) and not gpu" $(ARGS) || \
 	  { status=$$?; [ $$status -eq 5 ] && echo "no study to run" || exit $$status; }
 
 # --- what a developer runs -----------------------------------------------------------------

@@ -70,7 +70,7 @@ def calibrate(network: Network, data: Data, *, seed: int) -> dict[str, Calibrati
         if isinstance(decoder, PhysicsDecoder) and decoder.law.free:
             generator = torch.Generator().manual_seed(seed)
             law = double(decoder.law)
-            part = Observed.of(law, data.modalities[name], generator)
+            part = Observed.of(law, data, name, generator)
             trials = trials_of(law, part.grid, generator, part.values)
             if law.common:
                 fit_common(decoder.law, part, trials, generator)

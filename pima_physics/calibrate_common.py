@@ -21,6 +21,7 @@ with g and h the slopes by own and common parameters. Noise :math:`\sigma^2` and
 population are estimated again from the fitted samples (first-order conditional estimation of a
 mixed-effects model). The covariance is the larger of :math:`S^{-1}` and the sandwich
 :math:`S^{-1} (\sum_i s_i s_i^\top) S^{-1}`, which also holds where the law leaves more than noise.
+Where samples belong together, the sum is over groups, of the sum of a group's :math:`s_i`.
 
 References
 ----------
@@ -231,7 +232,10 @@ def _covariance(model: _Model, own: Tensor, common: Tensor) -> Tensor:
     curvature = (d - b.mT @ to_common).sum(0) + WEAK * torch.eye(size).to(own)
     inverse = torch.linalg.inv(curvature)
     score = h - torch.einsum("bij,bi->bj", to_common, g)
-    meat = score.T @ score * len(own) / max(len(own) - 1, 1)
+    if model.part.groups is not None:  # the samples of a group err together
+        number, of = torch.unique(model.part.groups, return_inverse=True)
+        score = score.new_zeros(len(number), size).index_add_(0, of, score)
+    meat = score.T @ score * len(score) / max(len(score) - 1, 1)
     robust = inverse @ meat @ inverse
     wider = (robust.diagonal() / inverse.diagonal()).clamp(min=1.0).sqrt()
     return wider[:, None] * inverse * wider

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pima_physics.dataset import ModalityData
+from pima_physics.dataset import Data
 from pima_physics.decoders_law import Law
 from pima_physics.errors import SolveError
 from pima_physics.model import squared_residuals
@@ -32,16 +32,20 @@ class Observed:
         Their positions.
     values, mask : Tensor, shape (sample, points)
     grid : mapping of Tensor, optional
+    groups : int Tensor, shape (sample,), optional
+        Which samples belong together, and so are no independent ones.
     """
 
     index: Tensor
     values: Tensor
     mask: Tensor
     grid: dict[str, Tensor] | None
+    groups: Tensor | None = None
 
     @staticmethod
-    def of(law: Law, modality: ModalityData, generator: torch.Generator) -> Observed:
-        """Samples that have the modality, as many as there is time for."""
+    def of(law: Law, data: Data, name: str, generator: torch.Generator) -> Observed:
+        """Samples that have a modality, as many as there is time for."""
+        modality = data.modalities[name]
         few = SLOW_MAX_SAMPLES if is_slow(law) else MAX_SAMPLES
         index = modality.present.nonzero()[:, 0]
         order = torch.randperm(len(index), generator=generator)[:few].to(index.device)
@@ -49,12 +53,15 @@ class Observed:
         part = modality.take(index)
         grid = None if part.grid is None else {k: v.double() for k, v in part.grid.items()}
         mask = part.mask.double().flatten(1)
-        return Observed(index, part.values.double().flatten(1), mask, grid)
+        groups = data.groups
+        together = None if groups is None else torch.from_numpy(groups).to(index)[index]
+        return Observed(index, part.values.double().flatten(1), mask, grid, together)
 
     def take(self, rows: Tensor | slice) -> Observed:
         """Some of the samples."""
         part = self.index[rows], self.values[rows], self.mask[rows]
-        return Observed(*part, take(self.grid, rows))
+        groups = None if self.groups is None else self.groups[rows]
+        return Observed(*part, take(self.grid, rows), groups)
 
 
 def is_slow(law: Law) -> bool:

@@ -67,6 +67,26 @@ def test_the_error_is_as_large_as_estimates_scatter() -> None:
     assert abs(np.mean(z)) < 3.0 / np.sqrt(len(z))
 
 
+def test_samples_that_belong_together_count_as_groups() -> None:
+    """Every curve five times, with the same noise, tells no more than once."""
+    once = patients(30)
+    again = xr.concat([once] * 5, "sample")
+    patient = np.tile(np.arange(30), 5)
+    again["patient"] = ("sample", patient, {"units": "1"})
+
+    def error(data: xr.Dataset, groups: str | None = None) -> float:
+        made = curve_model(curve())
+        prepared = prepare_fit(made, data, seed=0, groups=groups, validation=0.0, test=0.0)
+        network = made.build(prepared.infos, seed=0)
+        calibrate(network, prepared.train, seed=0)
+        decoder = network.decoders[0]
+        assert isinstance(decoder, PhysicsDecoder)
+        return float(decoder.law.common_covariance[0, 0].sqrt())
+
+    assert error(again) < 0.55 * error(once)
+    assert 0.8 < error(again, "patient") / error(once) < 1.25
+
+
 def test_it_is_better_known_than_that_of_single_samples(fitted) -> None:
     _, data = fitted
     own = pima.fit(

@@ -18,11 +18,13 @@ DATA_SUFFIXES = {".typed", ".json", ".html", ".css", ".yaml", ".md"}
 
 
 def expected_files() -> set[str]:
-    """Paths inside the wheel of every file in the four folders that it must carry."""
+    """Paths inside the wheel of every file in the four folders that it must carry, and no other."""
     found = set()
     for package, folder in FOLDERS.items():
         for path in folder.rglob("*"):
-            if path.suffix in DATA_SUFFIXES | {".py"} and "__pycache__" not in path.parts:
+            record = path.name == "RESULTS.md" or path.parent.name.startswith("results")
+            wanted = path.suffix in DATA_SUFFIXES | {".py"} and "__pycache__" not in path.parts
+            if wanted and not record:
                 found.add(f"{package.replace('.', '/')}/{path.relative_to(folder).as_posix()}")
     return found
 
