@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import shutil
 
 import pytest
 import torch
@@ -14,6 +15,9 @@ from pima_physics.errors import InputError, SolveError
 EXPLICIT = ("dopri5", "torchdiffeq")
 NONLINEAR = ("dopri5", "torchdiffeq", "rodas3")
 TIMES = torch.linspace(0, 3, 12, dtype=torch.float64)
+compiled = pytest.mark.skipif(
+    not (shutil.which("g++") or shutil.which("clang++")), reason="torch.compile needs a compiler"
+)
 
 
 def oscillator(t, y, p):
@@ -256,6 +260,7 @@ def test_a_rate_that_depends_on_nothing():
         torch.testing.assert_close(states[0, :, 0], TIMES, rtol=1e-7, atol=1e-9)
 
 
+@compiled
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # torch's own
 def test_compiled_steps_give_the_same_numbers():
@@ -273,6 +278,7 @@ def test_compiled_steps_give_the_same_numbers():
     torch.testing.assert_close(results[1][1], results[0][1], rtol=1e-8, atol=1e-9)
 
 
+@compiled
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # torch's own
 def test_one_law_does_not_use_up_the_compilations_of_another():
