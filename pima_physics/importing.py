@@ -52,9 +52,9 @@ def from_csv(
     sample : str, optional
         Column that names the sample. Without it every row is a sample.
     along : str, optional
-        Column that runs along a curve (needs ``sample``). Where all samples have the same
-        values it becomes a coordinate; else it is kept for each sample, over the dimension
-        ``point``, and the experiment says ``coordinates: {point: COLUMN}``.
+        Column that runs along a curve (needs ``sample``). Where the samples have the same
+        values, but for some that are missing, it becomes a coordinate; else it is kept for each
+        sample, over the dimension ``point``.
     separator, decimal : str
         ``";"`` and ``","`` in many European files.
 
@@ -232,9 +232,9 @@ def _curves(
                 f"sample '{label}' has two rows at one value of '{along}'",
                 fix="average them, or name the samples apart",
             )
-    unique = np.unique(grids[0]).size == grids[0].size
-    shared = unique and all(np.array_equal(grid, grids[0]) for grid in grids)
-    dim = along if shared else POINT
+    common = _common(grids)
+    dim = POINT if common is None else along
+    places = [np.arange(g.size) if common is None else np.searchsorted(common, g) for g in grids]
     # Numbers that do not change within any sample belong to the sample, not to its points.
     fixed = [k for k, v in values.items() if k != along and _fixed(v, rows)]
     made: dict[str, Any] = {
@@ -242,21 +242,38 @@ def _curves(
     }
     for key in values:
         if key not in fixed and key != along:
-            made[key] = ((SAMPLE, dim), _padded(values[key], rows))
+            made[key] = ((SAMPLE, dim), _padded(values[key], rows, places))
     coords: dict[str, Any] = {SAMPLE: labels.astype(object)}
-    own = (SAMPLE, dim), _padded(values[along], rows)
-    coords[along] = (along, grids[0]) if shared else own
+    if common is None:
+        coords[along] = (SAMPLE, dim), _padded(values[along], rows, places)
+    else:
+        coords[along] = along, common
     return xr.Dataset(made, coords=coords)
+
+
+def _common(grids: Sequence[np.ndarray]) -> np.ndarray | None:
+    """All points together, where more than half of them were taken of a sample, on average.
+
+    Rows that are missing, of an animal that died or a reading that was lost, make no grid of its
+    own: at the same time of day two curves can be compared as they are.
+    """
+    if any(np.unique(grid).size < grid.size for grid in grids):
+        return None
+    every = np.unique(np.concatenate(grids))
+    return every if 2 * sum(grid.size for grid in grids) > len(grids) * every.size else None
 
 
 def _fixed(values: np.ndarray, rows: Sequence[np.ndarray]) -> bool:
     return all(len(index) > 1 and len(set(values[index].tolist())) == 1 for index in rows)
 
 
-def _padded(values: np.ndarray, rows: Sequence[np.ndarray]) -> np.ndarray:
+def _padded(
+    values: np.ndarray, rows: Sequence[np.ndarray], places: Sequence[np.ndarray]
+) -> np.ndarray:
     if values.dtype.kind not in "biuf":
         raise DataError("a column of text changes along a curve", found=str(values[0])[:40])
-    table = np.full((len(rows), max(map(len, rows))), np.nan)
-    for row, index in enumerate(rows):
-        table[row, : len(index)] = values[index]
+    width = 1 + max(int(place.max()) for place in places if place.size)
+    table = np.full((len(rows), width), np.nan)
+    for row, (index, place) in enumerate(zip(rows, places, strict=True)):
+        table[row, place] = values[index]
     return table

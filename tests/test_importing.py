@@ -48,6 +48,11 @@ def test_curves_share_a_grid_or_keep_their_own(tmp_path: Path) -> None:
     assert list(read["stress"].values[1]) == [1.0, 1.1, 1.2]
     assert read["temperature"].dims == ("sample",)
     text = head + "".join(f"{a},{b},{c},{d}\n" for a, b, c, d in same[:-1])
+    gap = importing.from_csv(table(tmp_path, text), sample="id", along="strain")
+    assert gap["stress"].dims == ("sample", "strain") and gap["strain"].equals(read["strain"])
+    np.testing.assert_array_equal(gap["stress"].values[2], [np.nan, 2.1, 2.2])
+    moved = [(a, b + 0.01 * d, c, d) for a, b, c, d in same[:-1]]
+    text = head + "".join(f"{a},{b},{c},{d}\n" for a, b, c, d in moved)
     own = importing.from_csv(table(tmp_path, text), sample="id", along="strain")
     assert own["strain"].dims == own["stress"].dims == ("sample", "point")
     assert "strain" in own["stress"].coords and own["strain"].attrs["units"] == "dimensionless"
