@@ -9,6 +9,19 @@ from torch import Tensor
 PIECES = 8
 
 
+def epoch_generator(
+    seed: int, epoch: int, *, stream: int = 0, device: torch.device | str = "cpu"
+) -> torch.Generator:
+    """Draws that depend on seed and epoch alone, so that an epoch can be taken up in its middle.
+
+    Parameters
+    ----------
+    stream : int
+        Another number for draws of another purpose.
+    """
+    return torch.Generator(device).manual_seed(seed + 1_000_003 * epoch + stream)
+
+
 def windowed_batches(
     size: int,
     batch_size: int,
@@ -26,7 +39,7 @@ def windowed_batches(
         Positions where a chunk of the file begins: pieces begin there, too, where they hold several
         chunks, so that none is decompressed for two of them.
     """
-    generator = torch.Generator().manual_seed(seed + 1_000_003 * epoch)
+    generator = epoch_generator(seed, epoch)
     count = max(1, round(size / window))
     # Pieces start elsewhere in every epoch, so that neighbours part.
     turn = int(torch.randint(size, (), generator=generator))

@@ -32,8 +32,8 @@ from pima_physics.dataset import Data
 from pima_physics.decoders import Decoder, PhysicsDecoder
 from pima_physics.distributed import Share, total
 from pima_physics.fusion import hide_entries
-from pima_physics.gaussian import LOG_2PI, Gaussian, kl, product
-from pima_physics.latent import fuse
+from pima_physics.gaussian import LOG_2PI, Gaussian, kl, product, standard_normal
+from pima_physics.latent import Latent, fuse
 from pima_physics.likelihoods import MIN_NOISE_VARIANCE
 from pima_physics.mixture import Factors, Statistics
 from pima_physics.model import Network
@@ -59,10 +59,10 @@ class ELBO:
     alignment : Tensor, shape (batch,)
         Divergence of the posterior from what a part of the modalities says alone; not part of
         the bound.
-    features : Tensor, shape (batch, 2 * latent + 1)
-        Of :func:`pima_physics.latent.fuse`; without gradient, like the responsibility and q.
-    q : Gaussian
+    latent : Latent
+        The fused posterior.
     responsibility : Tensor, shape (batch, component)
+        Without gradient.
     residuals : dict of Tensor or None
         What every likelihood needs to update its noise.
     factors : Factors
@@ -74,16 +74,21 @@ class ELBO:
     entropy: Tensor
     penalties: tuple[Tensor, ...]
     alignment: Tensor
-    features: Tensor
-    q: Gaussian
+    latent: Latent
     responsibility: Tensor
     residuals: dict[str, Tensor | None]
     factors: Factors
 
     @property
+    def q(self) -> Gaussian:
+        """The posterior, without gradient."""
+        return self.latent.q
+
+    @property
     def statistics(self) -> Statistics:
         """What the mixture is updated from."""
-        return Statistics.of_features(self.features, self.responsibility, self.factors)
+        features = self.latent.features.detach()
+        return Statistics.of_features(features, self.responsibility, self.factors)
 
     @property
     def total(self) -> Tensor:
@@ -145,7 +150,7 @@ def elbo(
     heads = network.heads(batch)
     shown = network.present(batch)[None].to(heads) if shown is None else shown
     share = share or Share(batch.size, slice(0, batch.size))
-    noise = _noise(network.mixture.mean, generator, share) if draw else None
+    noise = _noise(network, generator, share) if draw else None
     # Where data have gaps, the part is read with more of them: its experts are others.
     cut = None if len(shown) == 1 else _cut(network, batch, generator, share)
     factors = network.mixture.density_factors()
@@ -182,8 +187,7 @@ def elbo(
         latent.entropy,
         penalties,
         alignment,
-        latent.features.detach(),
-        latent.q,
+        latent,
         responsibility,
         residuals,
         factors,
@@ -226,11 +230,10 @@ def _cut(
     return replace(batch, modalities=batch.modalities | cut) if cut else None
 
 
-def _noise(like: Tensor, generator: torch.Generator | None, share: Share) -> Tensor:
+def _noise(network: Network, generator: torch.Generator | None, share: Share) -> Tensor:
     """Standard normal draws for the samples of a share, drawn for the whole batch."""
-    shape = share.size, like.shape[1]
-    drawn = torch.randn(shape, generator=generator, dtype=like.dtype, device=like.device)
-    return drawn[share.part]
+    like = network.mixture.base_mean.expand(share.size, -1)
+    return standard_normal(like, generator)[share.part]
 
 
 def _surrogate(

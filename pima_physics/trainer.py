@@ -19,7 +19,7 @@ from pima_physics.dataset_stream import (
     is_streamed,
     window_size,
 )
-from pima_physics.dataset_windows import windowed_batches
+from pima_physics.dataset_windows import epoch_generator, windowed_batches
 from pima_physics.decoders import Decoder
 from pima_physics.distributed import Share, active, anyone, mine, total
 from pima_physics.elbo import ELBO, elbo
@@ -39,8 +39,7 @@ def batches(size: int, batch_size: int, *, seed: int, epoch: int) -> list[Tensor
 
     The order depends on seed and epoch alone, so that an epoch can be taken up in its middle.
     """
-    generator = torch.Generator().manual_seed(seed + 1_000_003 * epoch)
-    order = torch.randperm(size, generator=generator)
+    order = torch.randperm(size, generator=epoch_generator(seed, epoch))
     return list(order.tensor_split(max(1, round(size / batch_size))))
 
 

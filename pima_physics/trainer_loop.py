@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from pima_physics.dataset_records import Data
+from pima_physics.dataset_windows import epoch_generator
 from pima_physics.distributed import active
 from pima_physics.fusion import hide_modalities
 from pima_physics.mixture import Statistics
@@ -145,13 +146,12 @@ class Loop:
         Tensor, shape (1 or 2, modality, sample)
             1 where shown, else 0.
         """
-        present = self.network.present(data)
-        if not self.network.sees_parts:
-            return present[None].to(self.network.mixture.mean)
-        generator = torch.Generator(self.generator.device)
-        generator.manual_seed(self.seed + 1_000_003 * self.epoch + 1)
-        both = torch.stack([present, hide_modalities(present, generator)])
-        return both.to(self.network.mixture.mean)
+        shown = [self.network.present(data)]
+        if self.network.sees_parts:
+            device = self.generator.device
+            own = epoch_generator(self.seed, self.epoch, stream=1, device=device)
+            shown.append(hide_modalities(shown[0], own))
+        return torch.stack(shown).to(self.network.mixture.mean)
 
     def ends_block(self, steps: int) -> bool:
         """Whether the mixture is updated after the batch under way, of so many of an epoch."""
