@@ -144,7 +144,8 @@ def _several(
 
     Directions show two outcomes most clearly, and know more only in a row. For more, a mixture of
     which some start is the directions' own set tells which table of outcomes adds up. For two, it
-    is tried where a node is not supported, and has to support more of them.
+    is tried where a node is not supported, and has to support more of them. Around what fitted
+    parameters show by themselves no other set is looked for.
     """
     sets = find_nodes(representations, wanted, known, rng=rng)
     chosen = _in_slots(sets[0], wanted) if sets else [None] * len(wanted)
@@ -152,7 +153,8 @@ def _several(
     found = [_finding(c, representations, count, rng) for c, count in pairs]
     listed = [(_names(f), f.score, f.left) for f in sets]
     several = max(wanted, default=0) > 2
-    if not several and all(f.supported for f in found):
+    complete = all(chosen) and bool(sets) and sets[0].direct
+    if complete or (not several and all(f.supported for f in found)):
         return found, listed
     along = [f.probability for f in found] if all(chosen) else None
     own = np.random.default_rng(seed)

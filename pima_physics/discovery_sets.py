@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pima_physics.discovery_direct import as_given, free, joined, judged, less, shown_directly
 from pima_physics.evidence import above_chance, beyond_bend, clear, confirmed_by
-from pima_physics.nodesets import Node, given, in_best_views, judge, refine
+from pima_physics.nodesets import Node, conditional_nats, given, in_best_views, judge, refine
 from pima_physics.representations import Representation
-from pima_physics.search import Found, find_sets, polished
+from pima_physics.search import Found, find_sets, further, polished
 from pima_physics.views import View, searched
 
 Array = NDArray[np.float64]
@@ -30,10 +31,11 @@ def find_nodes(
 ) -> list[Found]:
     """Sets of nodes, best first.
 
-    The latent and the parameters fitted to single samples go first, together: a continuous prior
-    straightens what principal components bend, and bends look like groups. Nodes that these show
-    above chance are kept; the other views are searched for those that they do not show. Where a
-    node is not clear, the sets of the first search are also polished, and compete with these.
+    What parameters fitted to single samples show by themselves is kept, and the rest is sought
+    beside it. Where they show nothing, they and the latent are searched together: a continuous
+    prior straightens what principal components bend, and bends look like groups. Nodes that these
+    show above chance are kept; the other views are searched for those that they do not show. Where
+    a node is not clear, the sets of the first search are also polished, and compete with these.
 
     Parameters
     ----------
@@ -42,7 +44,8 @@ def find_nodes(
     known : sequence of array, shape (sample, outcome)
         Outcome probabilities of nodes that were given.
     polishing : bool
-        Polish where a node is not clear. Where nodes are counted this would help false ones, too.
+        Polish where a node is not clear, and climb to the last one beside known ones. Where nodes
+        are counted this would help false ones, too.
     """
     if not wanted:
         return []
@@ -51,22 +54,48 @@ def find_nodes(
     views = [v for r in representations if (v := View.of_part(r, part)) is not None]
     fixed = [given(p[part]) for p in known]
     straight = [v for v in views if v.representation.straight and not v.representation.derived]
-    sets = find_sets(straight, wanted, rng=rng, known=fixed) if straight else []
-    shown = _shown(sets[0]) if sets else []
-    missing = sorted((Counter(wanted) - Counter(n.outcomes for n in shown)).elements())
-    others = [v for v in views if not v.representation.straight]
+    direct, sets = shown_directly(views, wanted, fixed, rng=rng, completing=polishing)
+    if not direct:
+        sets = find_sets(straight, wanted, rng=rng, known=fixed) if straight else []
+    shown = _shown(sets[0], direct) if sets else []
+    missing = less(wanted, shown)
     # The kept nodes are taken as given, in whatever view they were seen.
-    frozen = [*fixed, *(given(n.probability) for n in shown)]
-    more = [
-        _joined(found, fixed, shown)
-        for view in (others if missing else [])
-        for found in find_sets([view], missing, rng=rng, known=frozen)[:1]
-    ]
+    frozen = [*fixed, *(as_given(n, views) for n in shown)]
+    others = [v for v in views if not v.representation.straight]
+    found = _elsewhere(others, missing, frozen, rng, beyond_bends=bool(direct) and polishing)
+    more = [joined(f, fixed, shown) for f in found]
     more = [f for f in more if len(_shown(f)) > len(shown)]
-    if sets and polishing and (missing or not all(clear(n) for n in shown)):
+    if sets and polishing and not direct and (missing or not all(clear(n) for n in shown)):
         sets = polished(sets, straight, rng=rng)
     best = sorted([*more, *sets], key=_rank, reverse=True)
     return [_clearest(f, views) for f in best[:1]] + best[1:]
+
+
+def _elsewhere(
+    views: Sequence[View],
+    missing: Sequence[int],
+    frozen: Sequence[Node],
+    rng: np.random.Generator,
+    *,
+    beyond_bends: bool,
+) -> list[Found]:
+    """The best set of missing nodes in each view, beside known ones.
+
+    Parameters
+    ----------
+    beyond_bends : bool
+        Only a node that no bend explains, neither alone nor among samples alike.
+    """
+    if not missing:
+        return []
+    if beyond_bends and len(missing) == 1:
+        nodes = further(views, frozen, missing[0], 1, rng=rng)
+        return [judged([*frozen, n]) for n in nodes if _beyond_bends(n, frozen)]
+    return [f for view in views for f in find_sets([view], missing, rng=rng, known=frozen)[:1]]
+
+
+def _beyond_bends(node: Node, known: Sequence[Node]) -> bool:
+    return clear(node) and conditional_nats(node, known) > node.nats - beyond_bend(node)
 
 
 def _clearest(found: Found, views: Sequence[View]) -> Found:
@@ -87,7 +116,7 @@ def _clearest(found: Found, views: Sequence[View]) -> Found:
         confirmed_by(straight, nodes, j) for j, n in enumerate(nodes) if n.view is not None
     ]
     nodes = in_best_views(nodes, views)
-    return Found(tuple(nodes), judge(nodes), found.left, tuple(confirmed))
+    return replace(found, nodes=tuple(nodes), judgement=judge(nodes), confirmed=tuple(confirmed))
 
 
 def _rank(found: Found) -> tuple[int, float]:
@@ -98,15 +127,7 @@ def _rank(found: Found) -> tuple[int, float]:
     return len(_shown(found)), found.score - (1.0 - float(share)) * found.judgement.score
 
 
-def _joined(found: Found, fixed: Sequence[Node], shown: Sequence[Node]) -> Found:
-    """A set with the kept nodes as what they are, not as given."""
-    new = [n for n in found.nodes if n.view is not None]
-    nodes = (*fixed, *shown, *new)
-    return Found(nodes, judge(nodes), found.left)
-
-
-def _shown(found: Found) -> list[Node]:
-    """Nodes with more evidence than chance would show."""
-    free = [n for n in found.nodes if n.view is not None]
-    each = zip(free, found.judgement.conditional, strict=True)
-    return [n for n, c in each if above_chance(n, c)]
+def _shown(found: Found, kept: Sequence[Node] = ()) -> list[Node]:
+    """Nodes that are kept anyway, or have more evidence than chance would show."""
+    each = zip(free(found), found.judgement.conditional, strict=True)
+    return [n for n, c in each if any(n is k for k in kept) or above_chance(n, c)]

@@ -192,6 +192,39 @@ def unimodal_score(mass: Array) -> float:
     return float((rising + falling).max())
 
 
+def unimodal_scores(masses: Array) -> Array:
+    """The same for many masses (row, bin) at once: pooling goes on in all rows together."""
+    rising = _isotonic_rows(masses)
+    falling = _isotonic_rows(masses[:, ::-1])[:, ::-1]
+    return (rising + falling).max(1)
+
+
+def _isotonic_rows(masses: Array) -> Array:
+    """`_isotonic_scores` of every row, shape (row, bin + 1)."""
+    rows, bins = masses.shape
+    # Blocks in a pile per row; below the lowest is one that is never pooled.
+    block, size, term = (np.zeros((bins + 1, rows)) for _ in range(3))
+    block[0], size[0] = -1.0, 1.0
+    top, every = np.zeros(rows, dtype=np.int64), np.arange(rows)
+    value, score = np.zeros(rows), np.zeros((rows, bins + 1))
+    for t in range(bins):
+        new, width, on = masses[:, t].copy(), np.ones(rows), every
+        while len(on):
+            k = top[on]
+            pooled = block[k, on] * width[on] >= new[on] * size[k, on]
+            on, k = on[pooled], k[pooled]
+            value[on] -= term[k, on]
+            new[on] += block[k, on]
+            width[on] += size[k, on]
+            top[on] = k - 1
+        top += 1
+        block[top, every], size[top, every] = new, width
+        term[top, every] = new * np.log(np.where(new > 0.0, new / width, 1.0))
+        value += term[top, every]
+        score[:, t + 1] = value
+    return score
+
+
 def multimodality(mass: Array, cuts: NDArray[np.int64]) -> float:
     r"""Evidence for modes between cuts, over any density with a single mode.
 
@@ -222,6 +255,30 @@ def multimodality_of_all(mass: Array, cuts: NDArray[np.int64]) -> float:
     joined = [unimodal_score(np.concatenate(pair)) for pair in pairwise(pieces)]
     lost = [a + b - both for (a, b), both in zip(pairwise(score), joined, strict=True)]
     return len(cuts) * max(0.0, min(lost, default=0.0))
+
+
+def lost_without(masses: Array, cuts: NDArray[np.int64]) -> Array:
+    """What each cut is worth, in nats per sample, shape (row, cut).
+
+    Parameters
+    ----------
+    masses : array, shape (row, bin)
+    cuts : int array, shape (row, cut)
+        The same number in every row.
+    """
+    coarse = masses.reshape(len(masses), -1, COARSE).sum(2)
+    bins = coarse.shape[1]
+    at = np.round(cuts / COARSE).astype(np.int64)
+    edges = np.pad(at, ((0, 0), (1, 1)), constant_values=((0, 0), (0, bins)))
+    place = np.arange(bins)
+
+    def scores(left: NDArray[np.int64], right: NDArray[np.int64]) -> Array:
+        inside = (place >= left[..., None]) & (place < right[..., None])
+        parts = np.where(inside, coarse[:, None], 0.0).reshape(-1, bins)
+        return unimodal_scores(parts).reshape(left.shape)
+
+    piece, joined = scores(edges[:, :-1], edges[:, 1:]), scores(edges[:, :-2], edges[:, 2:])
+    return np.maximum(piece[:, :-1] + piece[:, 1:] - joined, 0.0)
 
 
 def _pieces(mass: Array, cuts: NDArray[np.int64]) -> list[Array]:

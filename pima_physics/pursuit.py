@@ -83,6 +83,24 @@ def blind_axes(white: Array, scores: Array, others: Array) -> Array:
     array, shape (direction, axis)
         Unit vectors.
     """
+    effects, cross = _effects(white, scores, others)
+    axes, size = white.shape[1], effects.shape[1]
+    residual = np.eye(axes) - np.swapaxes(effects, 1, 2) @ cross
+    residual = 0.5 * (residual + np.swapaxes(residual, 1, 2)) + NOISE_FLOOR * np.eye(axes)
+    weighted = np.linalg.solve(residual, np.swapaxes(effects, 1, 2))
+    first = np.zeros((len(effects), size, 1))
+    first[:, 0] = 1.0
+    found = (weighted @ np.linalg.solve(_with_ridge(effects @ weighted), first))[..., 0]
+    return found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12)
+
+
+def known_effects(white: Array, scores: Array, others: Array) -> Array:
+    """What other partitions do to the data beside each score, shape (direction, outcome, axis)."""
+    return _effects(white, scores, others)[0][:, 1:]
+
+
+def _effects(white: Array, scores: Array, others: Array) -> tuple[Array, Array]:
+    """Regression on each score and the other partitions: effects, and products with the data."""
     samples, axes = white.shape
     g, o = scores - scores.mean(0), others - others.mean(0)
     size = 1 + o.shape[1]
@@ -93,14 +111,7 @@ def blind_axes(white: Array, scores: Array, others: Array) -> Array:
     cross = np.empty((scores.shape[1], size, axes))
     cross[:, 0] = g.T @ white / samples
     cross[:, 1:] = o.T @ white / samples
-    effects = np.linalg.solve(_with_ridge(gram), cross)
-    residual = np.eye(axes) - np.swapaxes(effects, 1, 2) @ cross
-    residual = 0.5 * (residual + np.swapaxes(residual, 1, 2)) + NOISE_FLOOR * np.eye(axes)
-    weighted = np.linalg.solve(residual, np.swapaxes(effects, 1, 2))
-    first = np.zeros((len(gram), size, 1))
-    first[:, 0] = 1.0
-    found = (weighted @ np.linalg.solve(_with_ridge(effects @ weighted), first))[..., 0]
-    return found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12)
+    return np.asarray(np.linalg.solve(_with_ridge(gram), cross), dtype=np.float64), cross
 
 
 def _with_ridge(matrices: Array) -> Array:
@@ -179,10 +190,15 @@ def pursue(
 def _scores(mixture: Mixture1D, index: NDArray[np.int64], cells: NDArray[np.int64] | None) -> Array:
     """Expected group mean of every sample along every direction."""
     if cells is None:
-        score = np.einsum("skb,sk->sb", mixture.responsibility, mixture.mean)
-        return np.take_along_axis(score, index.T, axis=1).T
+        return expected_means(mixture, index)
     found = mixture.responsibility.transpose(0, 2, 1)[np.arange(index.shape[1]), index]
     return np.einsum("nsk,sk->ns", within_cells(found, mixture.weight, cells), mixture.mean)
+
+
+def expected_means(mixture: Mixture1D, index: NDArray[np.int64]) -> Array:
+    """Expected group mean of samples in bins (sample, direction)."""
+    score = np.einsum("skb,sk->sb", mixture.responsibility, mixture.mean)
+    return np.take_along_axis(score, index.T, axis=1).T
 
 
 def starting_directions(white: Array, starts: int, rng: np.random.Generator) -> Array:

@@ -67,12 +67,15 @@ class Found:
     confirmed : tuple of bool
         For every free node, whether the latent or fitted parameters show it too; empty where
         this was not looked at.
+    direct : bool
+        Around nodes that fitted parameters show by themselves.
     """
 
     nodes: tuple[Node, ...]
     judgement: Judgement
     left: float = 0.0
     confirmed: tuple[bool, ...] = ()
+    direct: bool = False
 
     @property
     def score(self) -> float:
@@ -135,6 +138,19 @@ def polished(
     starts = [_starts(v, rng) for v in views]
     new = _with_left(views, [Found(tuple(nodes), judge(nodes)) for nodes in turned], starts)
     return _distinct([*new, *sets], BEAM)
+
+
+def further(
+    views: Sequence[View],
+    nodes: Sequence[Node],
+    outcomes: int,
+    keep: int,
+    *,
+    rng: np.random.Generator,
+) -> list[Node]:
+    """Nodes that the pursuit finds beside those given, the clearest of every view."""
+    starts = [_starts(v, rng) for v in views]
+    return _candidates(views, nodes, starts, outcomes, keep)
 
 
 def unexplained(views: Sequence[View], nodes: Sequence[Node], *, rng: np.random.Generator) -> float:

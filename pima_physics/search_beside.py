@@ -1,0 +1,159 @@
+r"""One more node beside known ones, where the pursuit does not find it.
+
+With the others known, a node is judged by what it shows among samples that agree in them, summed
+over all such cells before anything is taken off for chance (each cell of a weak feature shows less
+than chance could), and by what it shows alone, as far as the cells bear it out:
+
+.. math:: J(a) = E_{cells}(a) + \min(E_{alone}(a), E_{cells}(a))
+
+Directions blind to the known nodes climb it by random turns, narrower after each round that did
+not help. They start from groups within cells, and from what the pursuit finds. Evidence alone
+would climb towards functions of the known nodes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pima_physics.cell_pursuit import pursue_within_cells
+from pima_physics.modes import BINS, fit_mixture, histograms, lost_without
+from pima_physics.nodesets import SMALLEST_CELL, Node, along, cells_of, columns_of, refine
+from pima_physics.pursuit import blind_axes, cuts_of, expected_means, known_effects
+from pima_physics.search import further
+from pima_physics.views import View
+
+Array = NDArray[np.float64]
+
+# Rounds of so many turns each, the first by about this angle (radian), and how it shrinks.
+ROUNDS, TURNS, ANGLE, NARROWER = 14, 16, 0.35, 0.7
+# As for every node: groups that hardly part lie elsewhere after fewer.
+ITERATIONS = 15
+# Directions of the pursuit from which to climb.
+PURSUED = 6
+# Sweeps of settling after which climbed directions are compared: at the very top of the evidence
+# they fit its noise, of which little is left when they settle.
+SETTLED = (1, 2)
+
+
+def beside(
+    views: Sequence[View],
+    known: Sequence[Node],
+    outcomes: int,
+    *,
+    rng: np.random.Generator,
+    witnesses: Sequence[View] = (),
+) -> Node | None:
+    """The clearest further node given others; None where nothing shows.
+
+    Parameters
+    ----------
+    views : sequence of View
+        In which it is sought.
+    known : sequence of Node
+        At least one.
+    witnesses : sequence of View
+        Further views, in which it counts what the same partition shows, up to what it shows where
+        it was found: bends show more.
+    """
+    best, most = None, 0.0
+    for view in views:
+        beyond = _Beyond.of(view, known, outcomes)
+        begin = pursue_within_cells(view.white, beyond.columns, outcomes, beyond.cells, rng=rng)
+        more = [n.axis for n in further([view], known, outcomes, PURSUED, rng=rng)]
+        begin = np.concatenate([begin, np.reshape(more, (-1, view.white.shape[1]))])
+        if not len(begin):
+            continue
+        nodes, own = _settled(beyond, known, beyond.climb(begin, rng))
+        worth = own.copy()
+        for witness in [v for v in (*views, *witnesses) if v is not view]:
+            worth += np.minimum(_Beyond.of(witness, known, outcomes).worth_of(nodes), own)
+        if worth.max() > most:
+            best, most = nodes[int(worth.argmax())], float(worth.max())
+    return best
+
+
+def _settled(beyond: _Beyond, known: Sequence[Node], axes: Array) -> tuple[list[Node], Array]:
+    """Nodes along directions after they settled, and what they are worth, in nats."""
+    sets = [[*known, node] for node in along(beyond.view, axes, beyond.outcomes)]
+    each = [[s[-1] for s in refine(sets, sweeps=k)] for k in SETTLED]
+    worth = [beyond.worth(np.stack([n.axis for n in nodes])) for nodes in each]
+    return each[0], np.mean(worth, axis=0)
+
+
+@dataclass(frozen=True)
+class _Beyond:
+    """What directions of a view show beside known nodes."""
+
+    view: View
+    columns: Array
+    cells: NDArray[np.int64]
+    outcomes: int
+
+    @staticmethod
+    def of(view: View, known: Sequence[Node], outcomes: int) -> _Beyond:
+        """In a view, of samples that have it."""
+        cells = cells_of(known, view.present)
+        assert cells is not None
+        return _Beyond(view, columns_of(known, view.present), cells, outcomes)
+
+    def worth_of(self, nodes: Sequence[Node]) -> Array:
+        """What the view shows of partitions found elsewhere, in nats, (node,)."""
+        scores = np.stack([n.score[self.view.present] for n in nodes], axis=1)
+        return self.worth(blind_axes(self.view.white, scores, self.columns))
+
+    def climb(self, axes: Array, rng: np.random.Generator) -> Array:
+        """Directions (direction, axis) of more worth, near those given."""
+        count, size = axes.shape
+        best = self.blind(axes)
+        value, angle = self.worth(best), np.full(count, ANGLE)
+        for _ in range(ROUNDS if size > 1 else 0):
+            noise = rng.normal(size=(count, TURNS, size)) / np.sqrt(size)
+            turned = best[:, None] + angle[:, None, None] * noise
+            turned = self.blind(turned.reshape(-1, size))
+            found = self.worth(turned).reshape(count, TURNS)
+            top, up = found.argmax(1), found.max(1) > value
+            chosen = turned.reshape(count, TURNS, size)[np.arange(count), top]
+            best = np.where(up[:, None], chosen, best)
+            value = np.where(up, found.max(1), value)
+            angle = np.where(up, angle, NARROWER * angle)
+        return best
+
+    def blind(self, axes: Array) -> Array:
+        """The nearest directions that do not answer to the known nodes."""
+        white = self.view.white
+        axes = axes / np.linalg.norm(axes, axis=1, keepdims=True)
+        index, mass = histograms(white @ axes.T)
+        score = expected_means(fit_mixture(mass, self.outcomes, iterations=ITERATIONS), index)
+        effects = known_effects(white, score, self.columns)
+        gram = effects @ np.swapaxes(effects, 1, 2) + 1e-6 * np.eye(effects.shape[1])
+        seen = np.linalg.solve(gram, effects @ axes[:, :, None])
+        axes = axes - (np.swapaxes(effects, 1, 2) @ seen)[..., 0]
+        return axes / np.maximum(np.linalg.norm(axes, axis=1, keepdims=True), 1e-12)
+
+    def worth(self, axes: Array) -> Array:
+        """Evidence in cells, and alone as far as these bear it out, in nats, (direction,)."""
+        bins, mass = histograms(self.view.white @ axes.T)
+        mixture = fit_mixture(mass, self.outcomes, iterations=ITERATIONS)
+        cuts = [cuts_of(mixture.take(j)) for j in range(len(axes))]
+        some = np.flatnonzero([len(c) == self.outcomes - 1 for c in cuts])
+        worth = np.zeros(len(axes))
+        if not len(some):
+            return worth
+        counts = np.bincount(self.cells)
+        large = np.flatnonzero(counts >= SMALLEST_CELL)
+        lines = len(some)
+        row = self.cells[:, None] * lines + np.arange(lines)
+        flat = (row * BINS + bins[:, some]).ravel()
+        each = np.bincount(flat, minlength=BINS * lines * len(counts))
+        each = each.reshape(len(counts), lines, BINS)[large] / counts[large, None, None]
+        masses = np.concatenate([mass[some][None], each])
+        where = np.tile(np.array([cuts[j] for j in some]), (len(masses), 1))
+        lost = lost_without(masses.reshape(-1, BINS), where).reshape(len(masses), lines, -1)
+        alone = len(bins) * lost[0].min(1)
+        inside = np.einsum("c,clk->lk", counts[large].astype(float), lost[1:]).min(1)
+        worth[some] = (self.outcomes - 1) * (inside + np.minimum(alone, inside))
+        return worth

@@ -1,0 +1,153 @@
+"""A further node beside known ones, where effects do not add up and outcomes are rare."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import pima_physics as pima
+from pima_physics.cell_pursuit import pursue_within_cells
+from pima_physics.discovery import discover
+from pima_physics.discovery_direct import as_given, shown_directly
+from pima_physics.discovery_sets import find_nodes
+from pima_physics.modes import (
+    BINS,
+    lost_without,
+    multimodality_of_all,
+    unimodal_score,
+    unimodal_scores,
+)
+from pima_physics.nodesets import Node, along, cells_of, columns_of, given
+from pima_physics.representations import Representation
+from pima_physics.search_beside import beside
+from pima_physics.views import View
+
+SAMPLES = 2000
+
+
+def masses(rng: np.random.Generator, rows: int, bins: int = BINS) -> np.ndarray:
+    """Histograms of few samples, many bins empty."""
+    counts = rng.multinomial(80, rng.dirichlet(np.full(bins, 0.3), rows))
+    return counts / counts.sum(1, keepdims=True)
+
+
+def test_all_rows_at_once_score_as_each_by_itself() -> None:
+    some = masses(np.random.default_rng(0), 50, 64)
+    np.testing.assert_array_equal(unimodal_scores(some), [unimodal_score(m) for m in some])
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_what_cuts_are_worth_is_the_evidence_of_all(count: int) -> None:
+    rng = np.random.default_rng(count)
+    some = masses(rng, 30)
+    cuts = np.sort(rng.choice(np.arange(30, 160, 6), (30, count)), axis=1)
+    cuts[:, -1] += 7 * (count > 1)
+    expected = [multimodality_of_all(m, c) for m, c in zip(some, cuts, strict=True)]
+    found = count * lost_without(some, cuts).min(1)
+    np.testing.assert_allclose(found, expected, atol=1e-12)
+
+
+def rare_roots(seed: int, separation: float = 5.5) -> tuple[np.ndarray, np.ndarray]:
+    """Labels of two rare roots and a third node, and features in which effects do not add up."""
+    rng = np.random.default_rng(seed)
+    roots = (rng.random((SAMPLES, 2)) < 0.1).astype(int)
+    third = (rng.random(SAMPLES) < np.where(roots.any(1), 0.8, 0.2)).astype(int)
+    labels = np.column_stack([roots, third])
+    position = labels + rng.normal(size=labels.shape) / separation
+    # The third is shifted where a root is set: cuts that all cells share pass through groups.
+    position[:, 2] += 0.7 * (roots[:, 0] ^ roots[:, 1]) + 0.5 * (roots[:, 0] & roots[:, 1])
+    nuisance = rng.normal(size=(SAMPLES, 4))
+    turned = np.linalg.qr(rng.normal(size=(7, 7)))[0]
+    return labels, np.concatenate([position, nuisance], axis=1) @ turned
+
+
+def view(values: np.ndarray, name: str = "latent", kind: str = "latent") -> View:
+    return View.of(Representation(name, kind, values, np.ones(len(values), bool)))
+
+
+def known(labels: np.ndarray) -> list[Node]:
+    return [given(np.eye(2)[column]) for column in labels.T]
+
+
+def accuracy(label: np.ndarray, truth: np.ndarray) -> float:
+    right = float((label == truth).mean())
+    return max(right, 1.0 - right)
+
+
+@pytest.mark.parametrize("seed", [0, 2])
+def test_a_node_is_found_where_its_effect_does_not_add_up(seed: int) -> None:
+    labels, values = rare_roots(seed)
+    node = beside([view(values)], known(labels[:, :2]), 2, rng=np.random.default_rng(0))
+    assert node is not None
+    assert accuracy(node.label, labels[:, 2]) > 0.95
+
+
+def test_directions_within_cells_are_blind_to_the_cells() -> None:
+    labels, values = rare_roots(0)
+    white, nodes = view(values), known(labels[:, :2])
+    columns, cells = columns_of(nodes, white.present), cells_of(nodes, white.present)
+    assert cells is not None
+    rng = np.random.default_rng(0)
+    axes = pursue_within_cells(white.white, columns, 2, cells, rng=rng)
+    assert len(axes)
+    np.testing.assert_allclose(np.linalg.norm(axes, axis=1), 1.0)
+    best = along(white, axes, 2)
+    assert max(accuracy(n.label, labels[:, 2]) for n in best) > 0.9
+
+
+def test_one_axis_and_small_cells_show_nothing_further() -> None:
+    rng = np.random.default_rng(0)
+    label = rng.integers(0, 2, 60)
+    single = view((label + 0.01 * rng.normal(size=60))[:, None])
+    node = beside([single], known(label[:, None]), 2, rng=rng)
+    assert node is None or node.nats < 4.0
+
+
+def two_in_fits(seed: int) -> tuple[np.ndarray, list[Representation]]:
+    """Two nodes in fitted parameters and the latent, a third in the latent alone."""
+    labels, values = rare_roots(seed)
+    rng = np.random.default_rng(100 + seed)
+    fitted = labels[:, :2] + rng.normal(size=(SAMPLES, 2)) / 5.0
+    fitted = np.column_stack([fitted, rng.normal(size=SAMPLES)])
+    everyone = np.ones(SAMPLES, bool)
+    return labels, [
+        Representation("latent", "latent", values, everyone),
+        Representation("fits of signal", "parameters", fitted, everyone),
+    ]
+
+
+def test_what_fits_show_is_kept_and_the_rest_sought_beside_it() -> None:
+    labels, views = two_in_fits(0)
+    found = find_nodes(views, [2, 2, 2], rng=np.random.default_rng(0))[0]
+    assert found.direct
+    best = [max(accuracy(n.label, truth) for n in found.nodes) for truth in labels.T]
+    assert min(best) > 0.95
+
+
+def test_a_weak_group_in_fits_does_not_hide_a_clear_one_elsewhere() -> None:
+    rng = np.random.default_rng(0)
+    weak, clear = rng.integers(0, 2, (2, SAMPLES))
+    fitted = np.column_stack([weak + rng.normal(size=SAMPLES) / 3.2, rng.normal(size=SAMPLES)])
+    values = np.column_stack([clear + rng.normal(size=SAMPLES) / 6.0, rng.normal(size=SAMPLES)])
+    views = [view(values), view(fitted, "fits of signal", "parameters")]
+    direct, _ = shown_directly(views, [2], [], rng=rng)
+    assert direct == []
+    found = discover([v.representation for v in views], pima.DAG(a=2), seed=0).findings[0]
+    assert accuracy(found.probability.argmax(1), clear) > 0.97
+
+
+def test_outcomes_of_samples_without_the_fit_are_predicted() -> None:
+    labels, views = two_in_fits(1)
+    rng = np.random.default_rng(0)
+    present = rng.random(SAMPLES) < 0.6
+    fits = Representation(
+        "fits of signal", "parameters", np.where(present[:, None], views[1].values, 0.0), present
+    )
+    seen = View.of(fits)
+    axis = np.linalg.lstsq(seen.white, labels[present, 0] - labels[present, 0].mean(), rcond=None)[
+        0
+    ]
+    node = along(seen, (axis / np.linalg.norm(axis))[None], 2)[0]
+    whole = as_given(node, [View.of(views[0]), seen])
+    assert accuracy(node.label[~present], labels[~present, 0]) < 0.95  # all in one group
+    assert accuracy(whole.label, labels[:, 0]) > 0.95
