@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pima_physics.modes import BINS, Mixture1D, fit_mixture, histograms, lost_without
-from pima_physics.nodesets import CHANCE_NATS, SMALLEST_CELL
-from pima_physics.pursuit import blind_axes, cuts_of, whiten
+from pima_physics.nodesets import CHANCE_NATS, SMALLEST_CELL, masses_in_cells
+from pima_physics.pursuit import blind_axes, full_cuts, whiten
 
 Array = NDArray[np.float64]
 
@@ -106,17 +106,15 @@ def _groups(
     mixture : Mixture1D
         Of all cells and directions, in this order.
     """
-    count, lines = len(cell.counts), along.shape[1]
+    lines = along.shape[1]
     mean = cell.mean(along)
     std = np.sqrt(np.maximum(cell.mean(along**2) - mean**2, 1e-12))
     index, _ = histograms((along - mean[cell.of]) / std[cell.of])
-    row = cell.of[:, None] * lines + np.arange(lines)
-    flat = (row * BINS + index).ravel()
-    mass = np.bincount(flat, minlength=BINS * lines * count).reshape(-1, BINS)
-    mass = mass / np.repeat(cell.counts, lines)[:, None]
+    mass = masses_in_cells(cell.of, index)[0].reshape(-1, BINS)
     iterations = FIRST if before is None else NEXT
     mixture = fit_mixture(mass, outcomes, iterations=iterations, start=before)
     nats = _evidence(mass, mixture, cell.counts, outcomes)
+    row = cell.of[:, None] * lines + np.arange(lines)
     value = np.einsum("rkb,rk->rb", mixture.responsibility, mixture.mean)[row, index]
     score = (value - cell.mean(value)[cell.of]) * (nats + FAINT)[cell.of]
     return nats.sum(0), score, mixture.responsibility.argmax(1)[row, index], mixture
@@ -125,12 +123,12 @@ def _groups(
 def _evidence(mass: Array, mixture: Mixture1D, counts: NDArray[np.int64], outcomes: int) -> Array:
     """Nats of every cell along every direction beyond chance, shape (cell, direction)."""
     lines = len(mass) // len(counts)
-    cuts = [cuts_of(mixture.take(j)) for j in range(len(mass))]
-    large = np.repeat(counts >= 2 * SMALLEST_CELL, lines)
-    some = np.flatnonzero([len(c) == outcomes - 1 for c in cuts] & large)
+    some, cuts = full_cuts(mixture, outcomes)
+    size = np.repeat(counts, lines)[some]
+    large = size >= 2 * SMALLEST_CELL
+    some, cuts, size = some[large], cuts[large], size[large]
     nats = np.zeros(len(mass))
     if len(some):
-        lost = lost_without(mass[some], np.array([cuts[j] for j in some]))
-        found = (outcomes - 1) * lost.min(1) * np.repeat(counts, lines)[some]
+        found = (outcomes - 1) * lost_without(mass[some], cuts).min(1) * size
         nats[some] = np.maximum(found - CHANCE_NATS, 0.0)
     return nats.reshape(len(counts), lines)

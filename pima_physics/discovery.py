@@ -171,7 +171,7 @@ def _several(
 
 def _in_slots(found: Found, wanted: Sequence[int]) -> list[_Chosen | None]:
     """Nodes at the places with as many outcomes, the clearest first."""
-    free = [n for n in found.nodes if n.view is not None]
+    free = found.free
     confirmed = found.confirmed or (True,) * len(free)
     each = zip(free, found.judgement.conditional, confirmed, strict=True)
     left = sorted((_Chosen(*c) for c in each), key=lambda c: -c.node.evidence)

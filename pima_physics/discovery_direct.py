@@ -6,7 +6,6 @@ than in a latent space, among whose many directions the best set may be a wrong 
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import combinations
@@ -15,9 +14,9 @@ import numpy as np
 
 from pima_physics.evidence import above_chance, clear, predicted
 from pima_physics.nodesets import Node, given, judge
-from pima_physics.search import Found, find_sets, unexplained
+from pima_physics.search import Found, find_sets, lacking, unexplained
 from pima_physics.search_beside import beside
-from pima_physics.views import View
+from pima_physics.views import View, split
 
 # Choices of as many wanted nodes that are searched for, those with the fewest outcomes first.
 CHOICES = 3
@@ -47,19 +46,18 @@ def shown_directly(
     completing : bool
         Climb to the last missing node rather than search for it as for any other.
     """
-    straight = [v for v in views if v.representation.straight and not v.representation.derived]
+    straight, bent = split(views)
     direct = _by_themselves(straight, wanted, fixed, rng)
     if not direct:
         return [], []
     known = [*fixed, *(as_given(n, views) for n in direct)]
-    missing = less(wanted, direct)
+    missing = lacking(direct, wanted)
     if completing and len(missing) == 1:
-        bent = [v for v in views if not v.representation.straight]
         node = beside(straight, known, missing[0], rng=rng, witnesses=bent)
-        sets = [judged([*known, *([] if node is None else [node])])]
+        sets = [Found.of([*known, *([] if node is None else [node])])]
     else:
         found = find_sets(straight, missing, rng=rng, known=known) if missing else []
-        sets = found or [judged(known)]
+        sets = found or [Found.of(known)]
     sets = [replace(joined(found, fixed, direct), direct=True) for found in sets]
     if not all(clear(n) for n in direct):
         weakest = min(n.nats for n in direct)
@@ -75,9 +73,9 @@ def _by_themselves(
     for size in range(len(wanted) if views else 0, 0, -1):
         choices = sorted(set(combinations(sorted(wanted), size)), key=sum)[:CHOICES]
         sets = [f for some in choices for f in find_sets(views, some, rng=rng, known=fixed)[:1]]
-        full = [f for f in sets if sum(map(_stands, free(f), f.judgement.conditional)) == size]
+        full = [f for f in sets if sum(map(_stands, f.free, f.judgement.conditional)) == size]
         if full:
-            return free(max(full, key=lambda f: f.score))
+            return max(full, key=lambda f: f.score).free
     return []
 
 
@@ -96,22 +94,7 @@ def as_given(node: Node, views: Sequence[View]) -> Node:
     return given(probability)
 
 
-def less(wanted: Sequence[int], nodes: Sequence[Node]) -> list[int]:
-    """Numbers of outcomes of which there are too few nodes."""
-    return sorted((Counter(wanted) - Counter(n.outcomes for n in nodes)).elements())
-
-
-def free(found: Found) -> list[Node]:
-    """Nodes of a set that were not given."""
-    return [n for n in found.nodes if n.view is not None]
-
-
-def judged(nodes: Sequence[Node]) -> Found:
-    """A set with its judgement."""
-    return Found(tuple(nodes), judge(nodes))
-
-
 def joined(found: Found, fixed: Sequence[Node], kept: Sequence[Node]) -> Found:
     """A set with the kept nodes as what they are, not as given."""
-    nodes = (*fixed, *kept, *free(found))
+    nodes = (*fixed, *kept, *found.free)
     return replace(found, nodes=nodes, judgement=judge(nodes))

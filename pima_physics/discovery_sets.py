@@ -8,12 +8,12 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from pima_physics.discovery_direct import as_given, free, joined, judged, less, shown_directly
-from pima_physics.evidence import above_chance, beyond_bend, clear, confirmed_by
+from pima_physics.discovery_direct import as_given, joined, shown_directly
+from pima_physics.evidence import above_chance, bend_nats, beyond_bend, clear, confirmed_by
 from pima_physics.nodesets import Node, conditional_nats, given, in_best_views, judge, refine
 from pima_physics.representations import Representation
-from pima_physics.search import Found, find_sets, further, polished
-from pima_physics.views import View, searched
+from pima_physics.search import Found, find_sets, further, lacking, polished
+from pima_physics.views import View, searched, split
 
 Array = NDArray[np.float64]
 
@@ -53,15 +53,14 @@ def find_nodes(
     part = searched(size, rng)
     views = [v for r in representations if (v := View.of_part(r, part)) is not None]
     fixed = [given(p[part]) for p in known]
-    straight = [v for v in views if v.representation.straight and not v.representation.derived]
+    straight, others = split(views)
     direct, sets = shown_directly(views, wanted, fixed, rng=rng, completing=polishing)
     if not direct:
         sets = find_sets(straight, wanted, rng=rng, known=fixed) if straight else []
     shown = _shown(sets[0], direct) if sets else []
-    missing = less(wanted, shown)
+    missing = lacking(shown, wanted)
     # The kept nodes are taken as given, in whatever view they were seen.
     frozen = [*fixed, *(as_given(n, views) for n in shown)]
-    others = [v for v in views if not v.representation.straight]
     found = _elsewhere(others, missing, frozen, rng, beyond_bends=bool(direct) and polishing)
     more = [joined(f, fixed, shown) for f in found]
     more = [f for f in more if len(_shown(f)) > len(shown)]
@@ -90,12 +89,12 @@ def _elsewhere(
         return []
     if beyond_bends and len(missing) == 1:
         nodes = further(views, frozen, missing[0], 1, rng=rng)
-        return [judged([*frozen, n]) for n in nodes if _beyond_bends(n, frozen)]
+        return [Found.of([*frozen, n]) for n in nodes if _beyond_bends(n, frozen)]
     return [f for view in views for f in find_sets([view], missing, rng=rng, known=frozen)[:1]]
 
 
 def _beyond_bends(node: Node, known: Sequence[Node]) -> bool:
-    return clear(node) and conditional_nats(node, known) > node.nats - beyond_bend(node)
+    return clear(node) and conditional_nats(node, known) > bend_nats(node)
 
 
 def _clearest(found: Found, views: Sequence[View]) -> Found:
@@ -129,5 +128,5 @@ def _rank(found: Found) -> tuple[int, float]:
 
 def _shown(found: Found, kept: Sequence[Node] = ()) -> list[Node]:
     """Nodes that are kept anyway, or have more evidence than chance would show."""
-    each = zip(free(found), found.judgement.conditional, strict=True)
+    each = zip(found.free, found.judgement.conditional, strict=True)
     return [n for n, c in each if any(n is k for k in kept) or above_chance(n, c)]

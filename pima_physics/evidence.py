@@ -135,13 +135,13 @@ def examine(
         node.probability,
         separation(node.mixture),
         node.nats / samples,
-        (chance.threshold + _bend(node)) / samples,
+        (chance.threshold + bend_nats(node)) / samples,
         chance.p_value,
         stability,
         bool(clear(node) and conditional > CHANCE_NATS and stability > STABLE and confirmed),
         conditional / samples,
         bool(confirmed),
-        bend=_bend(node) / samples,
+        bend=bend_nats(node) / samples,
         axes=node.view.white.shape[1],
     )
 
@@ -199,12 +199,12 @@ def confirmed_by(straight: Sequence[View], nodes: Sequence[Node], j: int) -> boo
 
 def clear(node: Node) -> bool:
     """More than chance and a bend show together."""
-    return node.nats > _chance(node).threshold + _bend(node)
+    return node.nats > _chance(node).threshold + bend_nats(node)
 
 
 def beyond_bend(node: Node) -> float:
     """Evidence that a bend does not explain, in nats over all samples."""
-    return max(node.nats - _bend(node), 0.0)
+    return max(node.nats - bend_nats(node), 0.0)
 
 
 def _chance(node: Node) -> Chance:
@@ -212,7 +212,7 @@ def _chance(node: Node) -> Chance:
     return against_chance(node.nats, node.view.white.shape[1], node.outcomes)
 
 
-def _bend(node: Node) -> float:
+def bend_nats(node: Node) -> float:
     return BEND * (node.outcomes - 1) * len(node.bins)
 
 

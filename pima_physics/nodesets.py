@@ -258,13 +258,33 @@ def nats_in_cells(
     cells: NDArray[np.int64], bins: NDArray[np.int64], cuts: NDArray[np.int64]
 ) -> float:
     """Nats for modes between cuts among samples of the same cell, over all cells."""
-    size = int(cells.max()) + 1
-    masses = np.bincount(cells * BINS + bins, minlength=size * BINS).reshape(size, BINS)
-    counts = masses.sum(1)
+    masses, counts = masses_in_cells(cells, bins[:, None])
     large = counts >= SMALLEST_CELL
-    masses, counts = masses[large] / counts[large, None], counts[large]
+    masses, counts = masses[large, 0], counts[large]
     nats = [multimodality(m, cuts) * n - CHANCE_NATS for m, n in zip(masses, counts, strict=True)]
     return float(np.maximum(nats, 0.0).sum()) if nats else 0.0
+
+
+def masses_in_cells(
+    cells: NDArray[np.int64], bins: NDArray[np.int64]
+) -> tuple[Array, NDArray[np.int64]]:
+    """Histograms of the samples of every cell along some directions.
+
+    Parameters
+    ----------
+    cells : int array, shape (sample,)
+        None of them empty.
+    bins : int array, shape (sample, direction)
+
+    Returns
+    -------
+    mass : array, shape (cell, direction, bin)
+    counts : int array, shape (cell,)
+    """
+    counts, lines = np.bincount(cells), bins.shape[1]
+    flat = ((cells[:, None] * lines + np.arange(lines)) * BINS + bins).ravel()
+    found = np.bincount(flat, minlength=len(counts) * lines * BINS)
+    return found.reshape(len(counts), lines, BINS) / counts[:, None, None], counts
 
 
 def joint_code(labels: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -246,6 +246,14 @@ def separation(mixture: Mixture1D) -> float:
     return float((np.diff(mean) / pooled).min())
 
 
+def full_cuts(mixture: Mixture1D, outcomes: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The projections in which all groups part, and their cuts (projection, cut)."""
+    cuts = [cuts_of(mixture.take(j)) for j in range(len(mixture.mean))]
+    some = [j for j, c in enumerate(cuts) if len(c) == outcomes - 1]
+    found = np.array([cuts[j] for j in some], dtype=np.int64).reshape(len(some), outcomes - 1)
+    return np.array(some, dtype=np.int64), found
+
+
 def cuts_of(mixture: Mixture1D) -> NDArray[np.int64]:
     """Bins at the valleys between neighbouring means, where the likeliest group changes."""
     label = mixture.responsibility[0].argmax(0)

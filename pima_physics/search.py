@@ -77,6 +77,16 @@ class Found:
     confirmed: tuple[bool, ...] = ()
     direct: bool = False
 
+    @staticmethod
+    def of(nodes: Sequence[Node]) -> Found:
+        """A set with its judgement."""
+        return Found(tuple(nodes), judge(nodes))
+
+    @property
+    def free(self) -> list[Node]:
+        """Nodes that were not given."""
+        return [n for n in self.nodes if n.view is not None]
+
     @property
     def score(self) -> float:
         """What sets are compared by."""
@@ -112,7 +122,7 @@ def find_sets(
     for depth in range(len(outcomes)):
         grown: list[Sequence[Node]] = []
         for found in front:
-            for count in _missing(found.nodes[len(known) :], outcomes):
+            for count in sorted(set(lacking(found.nodes[len(known) :], outcomes))):
                 keep = FURTHER if depth else FIRST
                 more = _candidates(views, found.nodes, starts, count, keep)
                 grown += [(*found.nodes, node) for node in more]
@@ -136,7 +146,7 @@ def polished(
     """
     turned = [polish(f.nodes, rng=rng) for f in sets[:POLISHED]]
     starts = [_starts(v, rng) for v in views]
-    new = _with_left(views, [Found(tuple(nodes), judge(nodes)) for nodes in turned], starts)
+    new = _with_left(views, [Found.of(nodes) for nodes in turned], starts)
     return _distinct([*new, *sets], BEAM)
 
 
@@ -186,9 +196,9 @@ def _with_left(
     return sorted(measured, key=lambda f: -f.score)
 
 
-def _missing(nodes: Sequence[Node], outcomes: Sequence[int]) -> list[int]:
-    """Numbers of outcomes of which a set has too few nodes."""
-    return sorted(Counter(outcomes) - Counter(n.outcomes for n in nodes))
+def lacking(nodes: Sequence[Node], outcomes: Sequence[int]) -> list[int]:
+    """Numbers of outcomes of which a set has too few nodes, each as often as they lack."""
+    return sorted((Counter(outcomes) - Counter(n.outcomes for n in nodes)).elements())
 
 
 def _exchange(
@@ -213,7 +223,7 @@ def _exchange(
 
 def _best(new: Sequence[Sequence[Node]], *, sweeps: int, most: int) -> list[Found]:
     """Refine and judge sets; the best distinct ones."""
-    return _distinct([Found(tuple(s), judge(s)) for s in refine(new, sweeps=sweeps)], most)
+    return _distinct([Found.of(s) for s in refine(new, sweeps=sweeps)], most)
 
 
 def _distinct(sets: Sequence[Found], most: int) -> list[Found]:

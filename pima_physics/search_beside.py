@@ -21,8 +21,16 @@ from numpy.typing import NDArray
 
 from pima_physics.cell_pursuit import pursue_within_cells
 from pima_physics.modes import BINS, fit_mixture, histograms, lost_without
-from pima_physics.nodesets import SMALLEST_CELL, Node, along, cells_of, columns_of, refine
-from pima_physics.pursuit import blind_axes, cuts_of, expected_means, known_effects
+from pima_physics.nodesets import (
+    SMALLEST_CELL,
+    Node,
+    along,
+    cells_of,
+    columns_of,
+    masses_in_cells,
+    refine,
+)
+from pima_physics.pursuit import blind_axes, expected_means, full_cuts, known_effects
 from pima_physics.search import further
 from pima_physics.views import View
 
@@ -34,9 +42,9 @@ ROUNDS, TURNS, ANGLE, NARROWER = 14, 16, 0.35, 0.7
 ITERATIONS = 15
 # Directions of the pursuit from which to climb.
 PURSUED = 6
-# Sweeps of settling after which climbed directions are compared: at the very top of the evidence
-# they fit its noise, of which little is left when they settle.
-SETTLED = (1, 2)
+# Sweeps of settling, after each of which climbed directions are compared: at the very top of the
+# evidence they fit its noise, of which little is left when they settle.
+SETTLED = 2
 
 
 def beside(
@@ -60,8 +68,9 @@ def beside(
         it was found: bends show more.
     """
     best, most = None, 0.0
-    for view in views:
-        beyond = _Beyond.of(view, known, outcomes)
+    all_views = [_Beyond.of(v, known, outcomes) for v in (*views, *witnesses)]
+    for beyond in all_views[: len(views)]:
+        view = beyond.view
         begin = pursue_within_cells(view.white, beyond.columns, outcomes, beyond.cells, rng=rng)
         more = [n.axis for n in further([view], known, outcomes, PURSUED, rng=rng)]
         begin = np.concatenate([begin, np.reshape(more, (-1, view.white.shape[1]))])
@@ -69,8 +78,8 @@ def beside(
             continue
         nodes, own = _settled(beyond, known, beyond.climb(begin, rng))
         worth = own.copy()
-        for witness in [v for v in (*views, *witnesses) if v is not view]:
-            worth += np.minimum(_Beyond.of(witness, known, outcomes).worth_of(nodes), own)
+        for witness in [b for b in all_views if b is not beyond]:
+            worth += np.minimum(witness.worth_of(nodes), own)
         if worth.max() > most:
             best, most = nodes[int(worth.argmax())], float(worth.max())
     return best
@@ -79,7 +88,10 @@ def beside(
 def _settled(beyond: _Beyond, known: Sequence[Node], axes: Array) -> tuple[list[Node], Array]:
     """Nodes along directions after they settled, and what they are worth, in nats."""
     sets = [[*known, node] for node in along(beyond.view, axes, beyond.outcomes)]
-    each = [[s[-1] for s in refine(sets, sweeps=k)] for k in SETTLED]
+    each: list[list[Node]] = []
+    for _ in range(SETTLED):
+        sets = refine(sets, sweeps=1)
+        each.append([s[-1] for s in sets])
     worth = [beyond.worth(np.stack([n.axis for n in nodes])) for nodes in each]
     return each[0], np.mean(worth, axis=0)
 
@@ -138,21 +150,15 @@ class _Beyond:
         """Evidence in cells, and alone as far as these bear it out, in nats, (direction,)."""
         bins, mass = histograms(self.view.white @ axes.T)
         mixture = fit_mixture(mass, self.outcomes, iterations=ITERATIONS)
-        cuts = [cuts_of(mixture.take(j)) for j in range(len(axes))]
-        some = np.flatnonzero([len(c) == self.outcomes - 1 for c in cuts])
+        some, cuts = full_cuts(mixture, self.outcomes)
         worth = np.zeros(len(axes))
         if not len(some):
             return worth
-        counts = np.bincount(self.cells)
-        large = np.flatnonzero(counts >= SMALLEST_CELL)
-        lines = len(some)
-        row = self.cells[:, None] * lines + np.arange(lines)
-        flat = (row * BINS + bins[:, some]).ravel()
-        each = np.bincount(flat, minlength=BINS * lines * len(counts))
-        each = each.reshape(len(counts), lines, BINS)[large] / counts[large, None, None]
-        masses = np.concatenate([mass[some][None], each])
-        where = np.tile(np.array([cuts[j] for j in some]), (len(masses), 1))
-        lost = lost_without(masses.reshape(-1, BINS), where).reshape(len(masses), lines, -1)
+        each, counts = masses_in_cells(self.cells, bins[:, some])
+        large = counts >= SMALLEST_CELL
+        masses = np.concatenate([mass[some][None], each[large]])
+        where = np.tile(cuts, (len(masses), 1))
+        lost = lost_without(masses.reshape(-1, BINS), where).reshape(len(masses), len(some), -1)
         alone = len(bins) * lost[0].min(1)
         inside = np.einsum("c,clk->lk", counts[large].astype(float), lost[1:]).min(1)
         worth[some] = (self.outcomes - 1) * (inside + np.minimum(alone, inside))

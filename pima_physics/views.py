@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -53,6 +54,12 @@ class View:
     def present(self) -> NDArray[np.bool_]:
         """Samples that have this view."""
         return self.representation.present
+
+
+def split(views: Sequence[View]) -> tuple[list[View], list[View]]:
+    """Views without bends, less those that only repeat the latent, and views with bends."""
+    straight = [v for v in views if v.representation.straight and not v.representation.derived]
+    return straight, [v for v in views if not v.representation.straight]
 
 
 def searched(size: int, rng: np.random.Generator) -> NDArray[np.int64]:

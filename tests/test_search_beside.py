@@ -144,9 +144,8 @@ def test_outcomes_of_samples_without_the_fit_are_predicted() -> None:
         "fits of signal", "parameters", np.where(present[:, None], views[1].values, 0.0), present
     )
     seen = View.of(fits)
-    axis = np.linalg.lstsq(seen.white, labels[present, 0] - labels[present, 0].mean(), rcond=None)[
-        0
-    ]
+    centred = labels[present, 0] - labels[present, 0].mean()
+    axis = np.linalg.lstsq(seen.white, centred, rcond=None)[0]
     node = along(seen, (axis / np.linalg.norm(axis))[None], 2)[0]
     whole = as_given(node, [View.of(views[0]), seen])
     assert accuracy(node.label[~present], labels[~present, 0]) < 0.95  # all in one group
