@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pima_physics.modes import BINS, Mixture1D, fit_mixture, histograms, lost_without
-from pima_physics.nodesets import CHANCE_NATS, SMALLEST_CELL, masses_in_cells
-from pima_physics.pursuit import blind_axes, full_cuts, whiten
+from pima_physics.nodesets import CHANCE_NATS, SMALLEST_CELL
+from pima_physics.pursuit import blind_axes, full_cuts, masses_in_cells, whiten
 
 Array = NDArray[np.float64]
 

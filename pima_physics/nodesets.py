@@ -31,7 +31,7 @@ from pima_physics.modes import (
     multimodality_of_all,
 )
 from pima_physics.nodesets_order import in_any_order
-from pima_physics.pursuit import blind_axes, cuts_of, within_cells
+from pima_physics.pursuit import blind_axes, cuts_of, masses_in_cells, within_cells
 from pima_physics.views import View
 
 Array = NDArray[np.float64]
@@ -263,28 +263,6 @@ def nats_in_cells(
     masses, counts = masses[large, 0], counts[large]
     nats = [multimodality(m, cuts) * n - CHANCE_NATS for m, n in zip(masses, counts, strict=True)]
     return float(np.maximum(nats, 0.0).sum()) if nats else 0.0
-
-
-def masses_in_cells(
-    cells: NDArray[np.int64], bins: NDArray[np.int64]
-) -> tuple[Array, NDArray[np.int64]]:
-    """Histograms of the samples of every cell along some directions.
-
-    Parameters
-    ----------
-    cells : int array, shape (sample,)
-        None of them empty.
-    bins : int array, shape (sample, direction)
-
-    Returns
-    -------
-    mass : array, shape (cell, direction, bin)
-    counts : int array, shape (cell,)
-    """
-    counts, lines = np.bincount(cells), bins.shape[1]
-    flat = ((cells[:, None] * lines + np.arange(lines)) * BINS + bins).ravel()
-    found = np.bincount(flat, minlength=len(counts) * lines * BINS)
-    return found.reshape(len(counts), lines, BINS) / counts[:, None, None], counts
 
 
 def joint_code(labels: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -27,7 +27,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from pima_physics.modes import CENTRES, Mixture1D, fit_mixture, histograms, multimodality_of_all
+from pima_physics.modes import (
+    BINS,
+    CENTRES,
+    Mixture1D,
+    fit_mixture,
+    histograms,
+    multimodality_of_all,
+)
 
 Array = NDArray[np.float64]
 
@@ -145,6 +152,28 @@ def within_cells(probability: Array, weight: Array, cells: NDArray[np.int64]) ->
     ratio = 0.5 + 0.5 * own / np.maximum(weight, 1e-12)
     found = probability * ratio[cells]
     return found / np.maximum(found.sum(-1, keepdims=True), 1e-300)
+
+
+def masses_in_cells(
+    cells: NDArray[np.int64], bins: NDArray[np.int64]
+) -> tuple[Array, NDArray[np.int64]]:
+    """Histograms of the samples of every cell along some directions.
+
+    Parameters
+    ----------
+    cells : int array, shape (sample,)
+        None of them empty.
+    bins : int array, shape (sample, direction)
+
+    Returns
+    -------
+    mass : array, shape (cell, direction, bin)
+    counts : int array, shape (cell,)
+    """
+    counts, lines = np.bincount(cells), bins.shape[1]
+    flat = ((cells[:, None] * lines + np.arange(lines)) * BINS + bins).ravel()
+    found = np.bincount(flat, minlength=len(counts) * lines * BINS)
+    return found.reshape(len(counts), lines, BINS) / counts[:, None, None], counts
 
 
 def pursue(

@@ -27,10 +27,15 @@ from pima_physics.nodesets import (
     along,
     cells_of,
     columns_of,
-    masses_in_cells,
     refine,
 )
-from pima_physics.pursuit import blind_axes, expected_means, full_cuts, known_effects
+from pima_physics.pursuit import (
+    blind_axes,
+    expected_means,
+    full_cuts,
+    known_effects,
+    masses_in_cells,
+)
 from pima_physics.search import further
 from pima_physics.views import View
 
