@@ -18,7 +18,7 @@ from pima_physics.factorial import product_of
 from pima_physics.factorial_choice import COMPARABLE, find_factorial
 from pima_physics.labelled import find_labelled
 from pima_physics.nodesets import Node
-from pima_physics.representations import Representation
+from pima_physics.representations import Representation, combined
 from pima_physics.search import Found
 from pima_physics.sharing import nothing_shared, shared_nats
 from pima_physics.single_choice import find_single
@@ -147,10 +147,11 @@ def _several(
     is tried where a node is not supported, and has to support more of them. Around what fitted
     parameters show by themselves no other set is looked for.
     """
-    sets = find_nodes(representations, wanted, known, rng=rng)
+    shown = [*representations, *combined(representations)]
+    sets = find_nodes(shown, wanted, known, rng=rng)
     chosen = _in_slots(sets[0], wanted) if sets else [None] * len(wanted)
     pairs = zip(chosen, wanted, strict=True)
-    found = [_finding(c, representations, count, rng) for c, count in pairs]
+    found = [_finding(c, shown, count, rng) for c, count in pairs]
     listed = [(_names(f), f.score, f.left) for f in sets]
     several = max(wanted, default=0) > 2
     complete = all(chosen) and bool(sets) and sets[0].direct

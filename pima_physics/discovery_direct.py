@@ -29,6 +29,7 @@ def shown_directly(
     *,
     rng: np.random.Generator,
     completing: bool = True,
+    finest: View | None = None,
 ) -> tuple[list[Node], list[Found]]:
     """Nodes to keep, and sets of all wanted nodes around them, best first.
 
@@ -45,6 +46,8 @@ def shown_directly(
         Nodes that were given.
     completing : bool
         Climb to the last missing node rather than search for it as for any other.
+    finest : View, optional
+        The latent and all that was fitted, side by side: that node is seen best in it.
     """
     straight, bent = split(views)
     direct = _by_themselves(straight, wanted, fixed, rng)
@@ -53,7 +56,10 @@ def shown_directly(
     known = [*fixed, *(as_given(n, views) for n in direct)]
     missing = lacking(direct, wanted)
     if completing and len(missing) == 1:
-        node = beside(straight, known, missing[0], rng=rng, witnesses=bent)
+        seen = straight
+        if finest is not None:
+            seen = [*(v for v in straight if v.representation.kind != "parameters"), finest]
+        node = beside(seen, known, missing[0], rng=rng, witnesses=bent, finest=finest)
         sets = [Found.of([*known, *([] if node is None else [node])])]
     else:
         found = find_sets(straight, missing, rng=rng, known=known) if missing else []

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pima_physics.discovery_direct import as_given, joined, shown_directly
 from pima_physics.evidence import above_chance, bend_nats, beyond_bend, clear, confirmed_by
 from pima_physics.nodesets import Node, conditional_nats, given, in_best_views, judge, refine
-from pima_physics.representations import Representation
+from pima_physics.representations import COMBINED, Representation
 from pima_physics.search import Found, find_sets, further, lacking, polished
 from pima_physics.views import View, searched, split
 
@@ -53,8 +53,12 @@ def find_nodes(
     part = searched(size, rng)
     views = [v for r in representations if (v := View.of_part(r, part)) is not None]
     fixed = [given(p[part]) for p in known]
+    finest = next((v for v in views if v.representation.kind == COMBINED), None)
+    views = [v for v in views if v is not finest]
     straight, others = split(views)
-    direct, sets = shown_directly(views, wanted, fixed, rng=rng, completing=polishing)
+    direct, sets = shown_directly(
+        views, wanted, fixed, rng=rng, completing=polishing, finest=finest
+    )
     if not direct:
         sets = find_sets(straight, wanted, rng=rng, known=fixed) if straight else []
     shown = _shown(sets[0], direct) if sets else []
@@ -67,6 +71,8 @@ def find_nodes(
     if sets and polishing and not direct and (missing or not all(clear(n) for n in shown)):
         sets = polished(sets, straight, rng=rng)
     best = sorted([*more, *sets], key=_rank, reverse=True)
+    if direct and finest is not None:
+        views = [*views, finest]
     return [_clearest(f, views) for f in best[:1]] + best[1:]
 
 

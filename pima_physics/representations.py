@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,11 +13,16 @@ from pima_physics.calibrate import Calibration
 from pima_physics.dataset import Data, ModalityData
 from pima_physics.decoders import PhysicsDecoder
 from pima_physics.model import Network
+from pima_physics.pursuit import whiten
 from pima_physics.representations_regrid import on_one_grid
 
 Array = NDArray[np.float64]
 
+# Kind of the view that joins the latent and fitted parameters.
+COMBINED = "combined"
 MAX_AXES = 8
+# Views are joined for samples that have all, where these are more than this share.
+MOST = 0.5
 # With fewer samples per axis than this, random directions look grouped.
 SAMPLES_PER_AXIS = 12
 
@@ -30,7 +35,7 @@ class Representation:
     ----------
     name : str
     kind : str
-        "latent", "components" or "parameters": views of one kind share their artefacts.
+        "latent", "components", "parameters" or "combined": views of one kind share artefacts.
     values : array, shape (sample, axis)
         Zero where the sample is not ``present``.
     present : bool array, shape (sample,)
@@ -45,12 +50,12 @@ class Representation:
     @property
     def straight(self) -> bool:
         """Whether it shows continuous features without bends, which look like groups."""
-        return self.kind in ("latent", "parameters")
+        return self.kind in ("latent", "parameters", COMBINED)
 
     @property
     def derived(self) -> bool:
-        """Whether it is a function of the latent, and shows no group that the latent does not."""
-        return self.kind == "latent" and self.name != "latent"
+        """Whether it is made of other views, and shows hardly a group that they do not."""
+        return self.kind == COMBINED or (self.kind == "latent" and self.name != "latent")
 
 
 @torch.no_grad()
@@ -85,7 +90,7 @@ def representations(
         views.append(Representation(f"components of {name}", "components", values, present[m]))
     if len(network.names) > 1:
         complete: NDArray[np.bool_] = np.asarray(present.all(0), dtype=bool)
-        if complete.mean() > 0.5:
+        if complete.mean() > MOST:
             joint = np.concatenate(list(flat.values()), axis=1)
             values = principal_components(joint, complete, axes)
             views.append(Representation("joint components", "components", values, complete))
@@ -93,6 +98,21 @@ def representations(
             stacked = np.where(complete[:, None], np.concatenate(parts, axis=1), 0.0)
             views.append(Representation("stacked components", "components", stacked, complete))
     return views + parameters
+
+
+def combined(views: Sequence[Representation]) -> list[Representation]:
+    """The latent and all fitted parameters side by side, as a list of one.
+
+    Together they tell groups apart better than each: what disturbs a feature in one shows in the
+    other. Empty without either, or where few samples have all.
+    """
+    parts = [v for v in views if v.straight and not v.derived]
+    present = np.all([v.present for v in parts], axis=0) if parts else np.zeros(0, dtype=bool)
+    if len({v.kind for v in parts}) < 2 or present.mean() <= MOST:
+        return []
+    white = [whiten(v.values[present]).apply(v.values) for v in parts]
+    values = np.where(present[:, None], np.concatenate(white, axis=1), 0.0)
+    return [Representation("latent with fits", COMBINED, values, present)]
 
 
 def _numpy(tensor: torch.Tensor) -> Array:

@@ -14,7 +14,7 @@ would climb towards functions of the known nodes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ from pima_physics.modes import BINS, fit_mixture, histograms, lost_without
 from pima_physics.nodesets import (
     SMALLEST_CELL,
     Node,
+    agreement,
     along,
     cells_of,
     columns_of,
@@ -50,6 +51,8 @@ PURSUED = 6
 # Sweeps of settling, after each of which climbed directions are compared: at the very top of the
 # evidence they fit its noise, of which little is left when they settle.
 SETTLED = 2
+# The best directions that are averaged over so many halves of the samples, if they agree less.
+AVERAGED, HALVES, ALIKE = 4, 8, 0.9
 
 
 def beside(
@@ -59,6 +62,7 @@ def beside(
     *,
     rng: np.random.Generator,
     witnesses: Sequence[View] = (),
+    finest: View | None = None,
 ) -> Node | None:
     """The clearest further node given others; None where nothing shows.
 
@@ -71,23 +75,61 @@ def beside(
     witnesses : sequence of View
         Further views, in which it counts what the same partition shows, up to what it shows where
         it was found: bends show more.
+    finest : View, optional
+        The one of these views in which the best few are averaged before one is chosen.
     """
-    best, most = None, 0.0
-    all_views = [_Beyond.of(v, known, outcomes) for v in (*views, *witnesses)]
-    for beyond in all_views[: len(views)]:
+    every = [_Beyond.of(v, known, outcomes) for v in (*views, *witnesses)]
+    found: list[tuple[float, Node]] = []
+    for beyond in every[: len(views)]:
         view = beyond.view
         begin = pursue_within_cells(view.white, beyond.columns, outcomes, beyond.cells, rng=rng)
         more = [n.axis for n in further([view], known, outcomes, PURSUED, rng=rng)]
         begin = np.concatenate([begin, np.reshape(more, (-1, view.white.shape[1]))])
-        if not len(begin):
-            continue
-        nodes, own = _settled(beyond, known, beyond.climb(begin, rng))
-        worth = own.copy()
-        for witness in [b for b in all_views if b is not beyond]:
-            worth += np.minimum(witness.worth_of(nodes), own)
-        if worth.max() > most:
-            best, most = nodes[int(worth.argmax())], float(worth.max())
-    return best
+        if len(begin):
+            nodes, own = _settled(beyond, known, beyond.climb(begin, rng))
+            found += zip(_witnessed(nodes, own, beyond, every), nodes, strict=True)
+    best = _distinct(sorted(found, key=lambda f: -f[0]))
+    where = next((b for b in every if b.view is finest), None)
+    if where is None or not best:
+        return best[0] if best else None
+    return _averaged(best, where, every, rng)
+
+
+def _distinct(found: Sequence[tuple[float, Node]]) -> list[Node]:
+    """The first few of some worth, without those that nearly repeat an earlier one."""
+    kept: list[Node] = []
+    for worth, node in found:
+        new = all(agreement(node.probability, n.probability) < ALIKE for n in kept)
+        if worth > 0.0 and new and len(kept) < AVERAGED:
+            kept.append(node)
+    return kept
+
+
+def _averaged(
+    nodes: Sequence[Node], beyond: _Beyond, every: Sequence[_Beyond], rng: np.random.Generator
+) -> Node:
+    """The best along means of the directions to which halves of the samples climb.
+
+    What each of them fits of the evidence's noise is its own (Buehlmann and Yu, "Analyzing
+    bagging", Annals of Statistics 30, 2002): alternatives are compared without it.
+    """
+    kept: list[Node] = []
+    for _ in range(2):
+        axes = beyond.mean_end(beyond.seen(nodes), rng)
+        new = along(beyond.view, axes, beyond.outcomes)
+        worth = _witnessed(new, beyond.worth(axes), beyond, every)
+        nodes = [new[int(worth.argmax())]]
+        kept += nodes
+    axes = np.stack([n.axis for n in kept])
+    return kept[int(_witnessed(kept, beyond.worth(axes), beyond, every).argmax())]
+
+
+def _witnessed(
+    nodes: Sequence[Node], own: Array, where: _Beyond, every: Sequence[_Beyond]
+) -> Array:
+    """What nodes are worth with what other views show of them, each up to their own worth."""
+    others = [np.minimum(b.worth_of(nodes), own) for b in every if b is not where]
+    return own + np.sum(others, axis=0)
 
 
 def _settled(beyond: _Beyond, known: Sequence[Node], axes: Array) -> tuple[list[Node], Array]:
@@ -117,10 +159,28 @@ class _Beyond:
         assert cells is not None
         return _Beyond(view, columns_of(known, view.present), cells, outcomes)
 
-    def worth_of(self, nodes: Sequence[Node]) -> Array:
-        """What the view shows of partitions found elsewhere, in nats, (node,)."""
+    def of_part(self, part: NDArray[np.int64]) -> _Beyond:
+        """Of some of the samples."""
+        view = replace(self.view, white=self.view.white[part])
+        return replace(self, view=view, columns=self.columns[part], cells=self.cells[part])
+
+    def seen(self, nodes: Sequence[Node]) -> Array:
+        """Directions of partitions found elsewhere, shape (node, axis)."""
         scores = np.stack([n.score[self.view.present] for n in nodes], axis=1)
-        return self.worth(blind_axes(self.view.white, scores, self.columns))
+        return blind_axes(self.view.white, scores, self.columns)
+
+    def worth_of(self, nodes: Sequence[Node]) -> Array:
+        """What the view shows of them, in nats, (node,)."""
+        return self.worth(self.seen(nodes))
+
+    def mean_end(self, axes: Array, rng: np.random.Generator) -> Array:
+        """Mean of the directions to which halves of the samples climb from each given one."""
+        samples, total = len(self.cells), np.zeros_like(axes)
+        for _ in range(HALVES):
+            half = np.sort(rng.permutation(samples)[: samples // 2])
+            ends = self.of_part(half).climb(axes, rng)
+            total += ends * np.sign((ends * axes).sum(1, keepdims=True))
+        return self.blind(total)
 
     def climb(self, axes: Array, rng: np.random.Generator) -> Array:
         """Directions (direction, axis) of more worth, near those given."""

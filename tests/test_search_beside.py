@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -18,7 +20,7 @@ from pima_physics.modes import (
     unimodal_scores,
 )
 from pima_physics.nodesets import Node, along, cells_of, columns_of, given
-from pima_physics.representations import Representation
+from pima_physics.representations import Representation, combined
 from pima_physics.search_beside import beside
 from pima_physics.views import View
 
@@ -150,3 +152,44 @@ def test_outcomes_of_samples_without_the_fit_are_predicted() -> None:
     whole = as_given(node, [View.of(views[0]), seen])
     assert accuracy(node.label[~present], labels[~present, 0]) < 0.95  # all in one group
     assert accuracy(whole.label, labels[:, 0]) > 0.95
+
+
+def disturbed(seed: int) -> tuple[np.ndarray, list[Representation]]:
+    """A third node, disturbed in the latent by what one more fitted parameter shows."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 2, (SAMPLES, 3))
+    nuisance = rng.normal(size=SAMPLES)
+    fitted = labels[:, :2] + rng.normal(size=(SAMPLES, 2)) / 6.0
+    fitted = np.column_stack([fitted, nuisance])
+    third = 4.0 * labels[:, 2] + 0.8 * rng.normal(size=SAMPLES) + 1.8 * nuisance
+    values = np.column_stack([third, rng.normal(size=(SAMPLES, 3))])
+    everyone = np.ones(SAMPLES, bool)
+    return labels, [
+        Representation("latent", "latent", values, everyone),
+        Representation("fits of signal", "parameters", fitted, everyone),
+    ]
+
+
+def test_what_disturbs_a_node_in_the_latent_is_taken_from_the_fits() -> None:
+    labels, views = disturbed(0)
+    latent, finest = View.of(views[0]), View.of(combined(views)[0])
+    rng = np.random.default_rng(0)
+    alone = beside([latent], known(labels[:, :2]), 2, rng=rng)
+    both = beside([latent, finest], known(labels[:, :2]), 2, rng=rng, finest=finest)
+    assert alone is not None and both is not None
+    assert both.view is finest
+    assert accuracy(alone.label, labels[:, 2]) < 0.95 < 0.97 < accuracy(both.label, labels[:, 2])
+
+
+def test_views_are_combined_where_most_samples_have_all() -> None:
+    _, views = disturbed(0)
+    rng = np.random.default_rng(0)
+    for share, count in ((0.8, 1), (0.2, 0)):
+        some = replace(views[1], present=rng.random(SAMPLES) < share)
+        joint = combined([views[0], some])
+        assert len(joint) == count
+        for view in joint:
+            np.testing.assert_array_equal(view.present, some.present)
+            assert not view.values[~some.present].any()
+            assert view.straight
+    assert combined(views[:1]) == combined([]) == []
