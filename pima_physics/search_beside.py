@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pima_physics.cell_pursuit import pursue_within_cells
+from pima_physics.evidence import clear
 from pima_physics.modes import BINS, fit_mixture, histograms, lost_without
 from pima_physics.nodesets import (
     SMALLEST_CELL,
@@ -76,7 +77,8 @@ def beside(
         Further views, in which it counts what the same partition shows, up to what it shows where
         it was found: bends show more.
     finest : View, optional
-        The one of these views in which the best few are averaged before one is chosen.
+        The one of these views in which the best few are averaged before one is chosen, where none
+        is clear.
     """
     every = [_Beyond.of(v, known, outcomes) for v in (*views, *witnesses)]
     found: list[tuple[float, Node]] = []
@@ -90,7 +92,7 @@ def beside(
             found += zip(_witnessed(nodes, own, beyond, every), nodes, strict=True)
     best = _distinct(sorted(found, key=lambda f: -f[0]))
     where = next((b for b in every if b.view is finest), None)
-    if where is None or not best:
+    if where is None or not best or clear(best[0]):
         return best[0] if best else None
     return _averaged(best, where, every, rng)
 
