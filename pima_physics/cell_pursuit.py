@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pima_physics.modes import BINS, Mixture1D, fit_mixture, histograms, lost_without
-from pima_physics.nodesets import CHANCE_NATS, SMALLEST_CELL
+from pima_physics.nodesets import CHANCE_NATS, SMALLEST_CELL, first_distinct
 from pima_physics.pursuit import blind_axes, full_cuts, masses_in_cells, whiten
 
 Array = NDArray[np.float64]
@@ -71,11 +71,8 @@ def pursue_within_cells(
         norm = np.linalg.norm(turned, axis=1, keepdims=True)
         directions = np.where(norm > 0.0, turned / np.maximum(norm, 1e-300), directions)
         nats, score, label, mixture = _groups(x @ directions.T, cell, outcomes, mixture)
-    kept: list[int] = []
-    for j in nats.argsort()[::-1]:
-        new = all(abs(directions[j] @ directions[i]) < ALIKE for i in kept)
-        if new and nats[j] > 0.0 and len(kept) < keep:
-            kept.append(int(j))
+    clear = [int(j) for j in nats.argsort()[::-1] if nats[j] > 0.0]
+    kept = first_distinct(clear, lambda i, j: abs(directions[i] @ directions[j]) >= ALIKE, keep)
     scores = np.concatenate([label[:, kept].astype(float), score[:, kept]], axis=1)
     return blind_axes(white, scores, others) if kept else np.zeros((0, white.shape[1]))
 

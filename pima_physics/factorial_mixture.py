@@ -32,7 +32,7 @@ from scipy.special import softmax
 
 from pima_physics.factorial import product_of
 from pima_physics.mixture import additive_design
-from pima_physics.nodesets import agreement
+from pima_physics.nodesets import agreement, first_distinct
 from pima_physics.pursuit import whiten
 
 Array = NDArray[np.float64]
@@ -135,20 +135,17 @@ def fit_factorial(
     starts += [product_of([p[part] for p in nodes]) for nodes in others]
     starts += [_random(few, outcomes, rng) for _ in range(RANDOM)]
     first = _maximise(few, np.stack(starts), outcomes, own, FEW_STEPS)
-    best = _distinct(few, first, own)[:most]
+    best = _distinct(few, first, own, most)
     again = np.stack([f.responsibility(x, offset) for f in best])
     found = _maximise(x, again, outcomes, offset, MANY_STEPS)
     return sorted(found, key=lambda f: -f.log_likelihood)
 
 
-def _distinct(x: Array, fits: Sequence[Fit], offset: Array | float) -> list[Fit]:
+def _distinct(x: Array, fits: Sequence[Fit], offset: Array | float, most: int) -> list[Fit]:
     """The likeliest first, without those that differ in the names of nodes and outcomes only."""
-    kept: list[tuple[Fit, list[Array]]] = []
-    for fit in sorted(fits, key=lambda f: -f.log_likelihood):
-        own = fit.marginals(x, offset)
-        if not any(alike(own, other) > SAME for _, other in kept):
-            kept.append((fit, own))
-    return [fit for fit, _ in kept]
+    ordered = sorted(fits, key=lambda f: -f.log_likelihood)
+    each = ((f, f.marginals(x, offset)) for f in ordered)
+    return [f for f, _ in first_distinct(each, lambda a, b: alike(a[1], b[1]) > SAME, most)]
 
 
 def alike(nodes: Sequence[Array], others: Sequence[Array]) -> float:

@@ -15,9 +15,10 @@ pass each other's test, but leave a whole node behind.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +36,7 @@ from pima_physics.pursuit import blind_axes, cuts_of, masses_in_cells, within_ce
 from pima_physics.views import View
 
 Array = NDArray[np.float64]
+T = TypeVar("T")
 
 # What one fixed direction of featureless data shows at most, in nats over all samples.
 CHANCE_NATS = 4.0
@@ -280,3 +282,14 @@ def agreement(a: Array, b: Array) -> float:
     x, y = a - a.mean(0), b - b.mean(0)
     cross = np.linalg.norm(x.T @ y, "nuc")
     return float(cross / (np.linalg.norm(x) * np.linalg.norm(y) + 1e-12))
+
+
+def first_distinct(items: Iterable[T], same: Callable[[T, T], bool], most: int) -> list[T]:
+    """The first items, at most so many, of which none is the same as one before it."""
+    kept: list[T] = []
+    for item in items:
+        if len(kept) == most:
+            break
+        if not any(same(item, k) for k in kept):
+            kept.append(item)
+    return kept

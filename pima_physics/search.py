@@ -18,6 +18,7 @@ from pima_physics.nodesets import (
     cells_of,
     columns_of,
     conditional_nats,
+    first_distinct,
     judge,
     refine,
 )
@@ -227,11 +228,8 @@ def _best(new: Sequence[Sequence[Node]], *, sweeps: int, most: int) -> list[Foun
 
 
 def _distinct(sets: Sequence[Found], most: int) -> list[Found]:
-    kept: list[Found] = []
-    for found in sorted(sets, key=lambda f: -f.score):
-        if len(kept) < most and not any(_same(found.nodes, k.nodes) for k in kept):
-            kept.append(found)
-    return kept
+    ordered = sorted(sets, key=lambda f: -f.score)
+    return first_distinct(ordered, lambda a, b: _same(a.nodes, b.nodes), most)
 
 
 def _same(a: Sequence[Node], b: Sequence[Node]) -> bool:

@@ -29,6 +29,7 @@ from pima_physics.nodesets import (
     along,
     cells_of,
     columns_of,
+    first_distinct,
     refine,
 )
 from pima_physics.pursuit import (
@@ -90,21 +91,16 @@ def beside(
         if len(begin):
             nodes, own = _settled(beyond, known, beyond.climb(begin, rng))
             found += zip(_witnessed(nodes, own, beyond, every), nodes, strict=True)
-    best = _distinct(sorted(found, key=lambda f: -f[0]))
+    shown = [node for worth, node in sorted(found, key=lambda f: -f[0]) if worth > 0.0]
+    best = first_distinct(shown, _alike, AVERAGED)
     where = next((b for b in every if b.view is finest), None)
     if where is None or not best or clear(best[0]):
         return best[0] if best else None
     return _averaged(best, where, every, rng)
 
 
-def _distinct(found: Sequence[tuple[float, Node]]) -> list[Node]:
-    """The first few of some worth, without those that nearly repeat an earlier one."""
-    kept: list[Node] = []
-    for worth, node in found:
-        new = all(agreement(node.probability, n.probability) < ALIKE for n in kept)
-        if worth > 0.0 and new and len(kept) < AVERAGED:
-            kept.append(node)
-    return kept
+def _alike(a: Node, b: Node) -> bool:
+    return agreement(a.probability, b.probability) >= ALIKE
 
 
 def _averaged(
@@ -115,15 +111,14 @@ def _averaged(
     What each of them fits of the evidence's noise is its own (Buehlmann and Yu, "Analyzing
     bagging", Annals of Statistics 30, 2002): alternatives are compared without it.
     """
-    kept: list[Node] = []
+    kept: list[tuple[float, Node]] = []
     for _ in range(2):
         axes = beyond.mean_end(beyond.seen(nodes), rng)
         new = along(beyond.view, axes, beyond.outcomes)
         worth = _witnessed(new, beyond.worth(axes), beyond, every)
         nodes = [new[int(worth.argmax())]]
-        kept += nodes
-    axes = np.stack([n.axis for n in kept])
-    return kept[int(_witnessed(kept, beyond.worth(axes), beyond, every).argmax())]
+        kept.append((float(worth.max()), nodes[0]))
+    return max(kept, key=lambda k: k[0])[1]
 
 
 def _witnessed(

@@ -105,17 +105,18 @@ def test_one_axis_and_small_cells_show_nothing_further() -> None:
     assert node is None or node.nats < 4.0
 
 
+def latent_and_fits(values: np.ndarray, fitted: np.ndarray) -> list[Representation]:
+    shown = view(values), view(fitted, "fits of signal", "parameters")
+    return [v.representation for v in shown]
+
+
 def two_in_fits(seed: int) -> tuple[np.ndarray, list[Representation]]:
     """Two nodes in fitted parameters and the latent, a third in the latent alone."""
     labels, values = rare_roots(seed)
     rng = np.random.default_rng(100 + seed)
     fitted = labels[:, :2] + rng.normal(size=(SAMPLES, 2)) / 5.0
     fitted = np.column_stack([fitted, rng.normal(size=SAMPLES)])
-    everyone = np.ones(SAMPLES, bool)
-    return labels, [
-        Representation("latent", "latent", values, everyone),
-        Representation("fits of signal", "parameters", fitted, everyone),
-    ]
+    return labels, latent_and_fits(values, fitted)
 
 
 def test_what_fits_show_is_kept_and_the_rest_sought_beside_it() -> None:
@@ -163,11 +164,7 @@ def disturbed(seed: int) -> tuple[np.ndarray, list[Representation]]:
     fitted = np.column_stack([fitted, nuisance])
     third = 4.0 * labels[:, 2] + 0.8 * rng.normal(size=SAMPLES) + 1.8 * nuisance
     values = np.column_stack([third, rng.normal(size=(SAMPLES, 3))])
-    everyone = np.ones(SAMPLES, bool)
-    return labels, [
-        Representation("latent", "latent", values, everyone),
-        Representation("fits of signal", "parameters", fitted, everyone),
-    ]
+    return labels, latent_and_fits(values, fitted)
 
 
 def test_what_disturbs_a_node_in_the_latent_is_taken_from_the_fits() -> None:
