@@ -13,8 +13,8 @@ from torch import Tensor
 from pima_physics.dataset_slices import Source
 from pima_physics.masks import expand
 
-# Numbers that are standardised at a time. With fewer, which would stay in the processor's cache, the
-# thread that reads takes the interpreter from the one that trains more often.
+# Numbers that are standardised at a time. With fewer, which would stay in the processor's cache,
+# the thread that reads takes the interpreter from the one that trains more often.
 BLOCK = 2**19
 
 

@@ -19,7 +19,7 @@ from pima_physics.nodesets import (
     seen_in,
 )
 from pima_physics.pursuit import separation
-from pima_physics.representations import SAMPLES_PER_AXIS, Representation
+from pima_physics.representations import LATENT, SAMPLES_PER_AXIS, Representation
 from pima_physics.views import View
 
 Array = NDArray[np.float64]
@@ -249,12 +249,12 @@ def predicted(
 ) -> Array:
     """Outcome probabilities of the samples that are not ``known``.
 
-    By linear discriminant analysis of the views that every sample has; equal without such.
+    By linear discriminant analysis of the latent and of views that all have; equal without such.
     """
     from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
     found = np.full((int((~known).sum()), outcomes), 1e-6)
-    complete = [r.values for r in representations if r.present.all()]
+    complete = [r.values for r in representations if r.present.all() or r.name == LATENT]
     if not len(found) or not complete or len(np.unique(labels[known])) < 2:
         return np.full(found.shape, 1.0 / outcomes)
     features = np.concatenate(complete, axis=1)

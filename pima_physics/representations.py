@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -18,6 +18,8 @@ from pima_physics.representations_regrid import on_one_grid
 
 Array = NDArray[np.float64]
 
+# Name of the view that every sample has.
+LATENT = "latent"
 # Kind of the view that joins the latent and fitted parameters.
 COMBINED = "combined"
 MAX_AXES = 8
@@ -37,7 +39,7 @@ class Representation:
     kind : str
         "latent", "components", "parameters" or "combined": views of one kind share artefacts.
     values : array, shape (sample, axis)
-        Zero where the sample is not ``present``.
+        Zero where the sample is not ``present``; of the latent, a guess.
     present : bool array, shape (sample,)
         Samples that have this view.
     """
@@ -74,7 +76,7 @@ def representations(
     present = network.present(data).cpu().numpy()
     q = network.posterior(data)
     everyone = np.ones(data.size, dtype=bool)
-    views = [Representation("latent", "latent", _numpy(q.mean), everyone)]
+    views = [Representation(LATENT, "latent", _numpy(q.mean), everyone)]
     parameters = []
     for m, (name, decoder) in enumerate(zip(network.names, network.decoders, strict=True)):
         if isinstance(decoder, PhysicsDecoder):
@@ -97,7 +99,8 @@ def representations(
             parts = [v.values for v in views if v.name.startswith("components of")]
             stacked = np.where(complete[:, None], np.concatenate(parts, axis=1), 0.0)
             views.append(Representation("stacked components", "components", stacked, complete))
-    return views + parameters
+    most = _with_most(present)
+    return [_among(most, view) for view in views + parameters]
 
 
 def combined(views: Sequence[Representation]) -> list[Representation]:
@@ -113,6 +116,23 @@ def combined(views: Sequence[Representation]) -> list[Representation]:
     white = [whiten(v.values[present]).apply(v.values) for v in parts]
     values = np.where(present[:, None], np.concatenate(white, axis=1), 0.0)
     return [Representation("latent with fits", COMBINED, values, present)]
+
+
+def _with_most(present: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Samples that lack the fewest modalities, more than half of all samples; shape (sample,).
+
+    What a sample does not show, its posterior mean has between the groups, where it fills gaps.
+    """
+    count: NDArray[np.int64] = present.sum(0)
+    shares = [(count >= least).mean() for least in range(len(present) + 1)]
+    return count >= max(least for least, share in enumerate(shares) if share > MOST)
+
+
+def _among(samples: NDArray[np.bool_], view: Representation) -> Representation:
+    """A view of these samples only; the latent of others stays, to guess from."""
+    present = view.present & samples
+    values = view.values if view.name == LATENT else np.where(present[:, None], view.values, 0.0)
+    return replace(view, values=values, present=present)
 
 
 def _numpy(tensor: torch.Tensor) -> Array:
