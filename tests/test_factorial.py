@@ -132,13 +132,21 @@ def test_a_node_that_is_known_helps_to_find_the_others() -> None:
     assert adjusted_rand_score(labels[:, 0], own) < 0.5
 
 
-def test_samples_without_the_view_are_predicted_or_left_open() -> None:
+@pytest.mark.parametrize("name", ["latent", "joint components"])
+def test_samples_without_the_view_are_predicted_or_left_open(name: str) -> None:
+    """The latent of every sample is known, also where groups were not sought."""
     labels, values = made((3, 2), 0)
     present = np.arange(SAMPLES) % 10 > 0
-    found = find_factorial([view(values, present)], [3, 2], rng=np.random.default_rng(0))
+    seen = values if name == "latent" else values * present[:, None]
+    shown = Representation(name, "latent", seen, present)
+    found = find_factorial([shown], [3, 2], rng=np.random.default_rng(0))
     assert found is not None
     for j, f in enumerate(found.findings):
-        assert np.allclose(f.probability[~present], 1.0 / f.probability.shape[1])
+        if name == "latent":
+            guess = f.probability.argmax(1)[~present]
+            assert adjusted_rand_score(labels[~present, j], guess) > 0.9
+        else:
+            assert np.allclose(f.probability[~present], 1.0 / f.probability.shape[1])
         own = f.probability.argmax(1)[present]
         assert adjusted_rand_score(labels[present, j], own) > 0.95
 
