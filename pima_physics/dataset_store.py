@@ -10,12 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pima_physics.dataset_slices import Source
+from pima_physics.dataset_slices import SLICE_NUMBERS, Source
 from pima_physics.masks import expand
-
-# Numbers that are standardised at a time. With fewer, which would stay in the processor's cache,
-# the thread that reads takes the interpreter from the one that trains more often.
-BLOCK = 2**19
 
 
 @dataclass(frozen=True)
@@ -68,11 +64,13 @@ class Store:
         """Values of some samples, in ascending order of their positions, a few at a time."""
         points = max(1, int(np.prod(self.source.shape)))
         spans = partial(self.source.slices, as_stored=True)
+        # With smaller blocks, which would stay in the processor's cache, the thread that reads
+        # takes the interpreter from the one that trains more often.
         # A gap of a few samples is read along; a wide one parts two reads.
         for run in np.split(wanted, np.flatnonzero(np.diff(wanted) > 16) + 1):
             for part, raw in spans(int(run[0]), int(run[-1]) + 1):
                 inside = run[(run >= part.start) & (run < part.stop)] - part.start
-                for rows in np.array_split(inside, max(1, len(inside) * points // BLOCK)):
+                for rows in np.array_split(inside, max(1, len(inside) * points // SLICE_NUMBERS)):
                     if len(rows) and (np.diff(rows) == 1).all():
                         yield raw[rows[0] : rows[-1] + 1]
                     elif len(rows):

@@ -20,7 +20,7 @@ from pima_physics.evidence import Finding
 from pima_physics.factorial_evidence import Searched, findings_in, probabilities_of, score_of
 from pima_physics.factorial_mixture import Fit, alike, fit_factorial
 from pima_physics.nodesets import given
-from pima_physics.representations import Representation
+from pima_physics.representations import LATENT, Representation
 from pima_physics.search import UNEXPLAINED, unexplained
 from pima_physics.single_mixture import Stack, stack_of
 from pima_physics.views import View, searched
@@ -112,7 +112,7 @@ def find_factorial(
 def _stacks(representations: Sequence[Representation]) -> list[Stack]:
     """Joint components, fitted parameters or components side by side, and the latent."""
     whole = {r.name: Stack((r.name,), r.values, r.present) for r in representations}
-    found = [whole.get("joint components"), stack_of(representations), whole.get("latent")]
+    found = [whole.get("joint components"), stack_of(representations), whole.get(LATENT)]
     return [s for s in found if s is not None]
 
 

@@ -18,7 +18,7 @@ from pima_physics.representations_regrid import on_one_grid
 
 Array = NDArray[np.float64]
 
-# Name of the view that every sample has.
+# Name of the view in which every sample has values.
 LATENT = "latent"
 # Kind of the view that joins the latent and fitted parameters.
 COMBINED = "combined"
@@ -57,7 +57,7 @@ class Representation:
     @property
     def derived(self) -> bool:
         """Whether it is made of other views, and shows hardly a group that they do not."""
-        return self.kind == COMBINED or (self.kind == "latent" and self.name != "latent")
+        return self.kind == COMBINED or (self.kind == "latent" and self.name != LATENT)
 
 
 @torch.no_grad()
@@ -124,8 +124,7 @@ def _with_most(present: NDArray[np.bool_]) -> NDArray[np.bool_]:
     What a sample does not show, its posterior mean has between the groups, where it fills gaps.
     """
     count: NDArray[np.int64] = present.sum(0)
-    shares = [(count >= least).mean() for least in range(len(present) + 1)]
-    return count >= max(least for least, share in enumerate(shares) if share > MOST)
+    return count >= np.quantile(count, 1.0 - MOST, method="lower")
 
 
 def _among(samples: NDArray[np.bool_], view: Representation) -> Representation:

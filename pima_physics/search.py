@@ -176,11 +176,10 @@ def _starts(view: View, rng: np.random.Generator) -> Array:
     start, nothing = starting_directions(view.white, MANY, rng), np.zeros((len(view.white), 0))
     some = distinct_rows(pursue(view.white, nothing, 2, start, steps=FIRST_STEPS), cosine=ALIKE)
     axes = pursue(view.white, nothing, 2, some, steps=STEPS - FIRST_STEPS)
-    shown: list[Node] = []
-    for node in sorted(along(view, axes, 2), key=lambda n: -n.evidence):
-        new = all(agreement(node.probability, n.probability) < ALIKE for n in shown)
-        if new and node.evidence > 0.0 and len(shown) < KEPT:
-            shown.append(node)
+    clear = sorted((n for n in along(view, axes, 2) if n.evidence > 0.0), key=lambda n: -n.evidence)
+    shown = first_distinct(
+        clear, lambda a, b: agreement(a.probability, b.probability) >= ALIKE, KEPT
+    )
     found = np.array([n.axis for n in shown]).reshape(-1, start.shape[1])
     return np.concatenate([found, start])[:STARTS]
 
