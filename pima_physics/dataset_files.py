@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any
 
 import xarray as xr
 
+from pima_physics.dataset_chunks import by_tensorstore
 from pima_physics.errors import DataError, closest, out_of_memory
 
 _ZARR_MARKS = ("zarr.json", ".zgroup", ".zmetadata")
@@ -39,11 +39,13 @@ def open_dataset(path: str | os.PathLike[str]) -> xr.Dataset:
         raise DataError("data file cannot be reached", found=str(error)) from error
     if not present:
         raise _missing(path)
-    engine = _zarr(path) if folder else _netcdf(path)
+    _check_zarr(path) if folder else _check_netcdf(path)
     # Durations are numbers with a unit here ("s" must stay a float, not become a timedelta).
-    options: dict[str, Any] = {"decode_timedelta": False, **engine}
     try:
-        dataset = xr.open_dataset(path, **options)
+        if folder:
+            dataset = xr.decode_cf(by_tensorstore(path, _stored(path)), decode_timedelta=False)
+        else:
+            dataset = xr.open_dataset(path, decode_timedelta=False)
     except Exception as error:  # libraries raise OSError, RuntimeError, KeyError, struct.error, ...
         raise damaged(str(path), error) from error
     if not dataset.variables:
@@ -110,7 +112,7 @@ def _missing(path: Path) -> DataError:
     )
 
 
-def _netcdf(path: Path) -> dict[str, Any]:
+def _check_netcdf(path: Path) -> None:
     """Check the first bytes, which say more clearly than the libraries what a file is not."""
     try:
         with path.open("rb") as file:
@@ -124,10 +126,9 @@ def _netcdf(path: Path) -> dict[str, Any]:
             expected="a NetCDF file or a Zarr store",
             fix="convert it with xarray: dataset.to_netcdf('data.nc')",
         )
-    return {}
 
 
-def _zarr(path: Path) -> dict[str, Any]:
+def _check_zarr(path: Path) -> None:
     if not any((path / mark).is_file() for mark in _ZARR_MARKS):
         raise DataError(
             f"'{path}' is a folder, but no Zarr store",
@@ -141,8 +142,12 @@ def _zarr(path: Path) -> dict[str, Any]:
             f"'{path}' is a Zarr store and zarr is not installed",
             fix="pip install 'pima-physics[scale]'",
         ) from error
+
+
+def _stored(path: Path) -> xr.Dataset:
+    """What is in a Zarr store, as it is there."""
     # Without consolidated metadata zarr reads the store itself, and xarray would warn about it.
-    return {"engine": "zarr", "consolidated": False, "chunks": None}
+    return xr.open_dataset(path, engine="zarr", consolidated=False, chunks=None, decode_cf=False)
 
 
 def one_thread(variable: xr.DataArray) -> AbstractContextManager[object]:

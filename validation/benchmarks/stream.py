@@ -2,7 +2,7 @@
 
 The process limits its own data segment (RLIMIT_DATA: heap, private memory and stacks of threads,
 which are counted whether they are resident or not; RLIMIT_AS would count the mapped libraries of
-torch too) to what libraries and their threads take (about 400 MB) and a quarter of the set's size.
+torch too) to what libraries and their threads take (about 500 MB) and a quarter of the set's size.
 It reads a NetCDF file or a Zarr store in chunks of 128 samples (1.2 MB), opened by the package's
 `open_dataset` as the command line does, or by `xarray.open_zarr` in chunks of dask, through
 `prepare_fit`, as `pima.fit` does. Epochs over the file take turns with twelve each over samples
@@ -91,13 +91,9 @@ def resident() -> int:
     return pages * os.sysconf("SC_PAGE_SIZE") // MB
 
 
-def taken() -> int:
-    """Bytes of private memory that the libraries take, the stacks of zarr's threads included."""
-    import dask.array  # noqa: F401
-    import netCDF4  # noqa: F401
-    import zarr
-
-    zarr.array(np.ones((64, 8)), chunks=(2, 8))[:]  # starts the threads
+def taken(data: xr.Dataset) -> int:
+    """Bytes of private memory that the libraries take, with their threads, once they have read."""
+    data["image"][: 16 * CHUNK].load()
     torch.mm(torch.ones(8, 8), torch.ones(8, 8))  # loads the linear algebra library
     torch.optim.Adam([torch.zeros(1, requires_grad=True)])  # imports torch's compiler
     return int(Path("/proc/self/statm").read_text().split()[5]) * os.sysconf("SC_PAGE_SIZE")
@@ -106,10 +102,10 @@ def taken() -> int:
 def measure(path: Path, kind: str, cap: int, epochs: int) -> Row:
     """Train under the limit."""
     torch.set_num_threads(1)
-    limit = taken() + cap * MB
+    data = xr.open_zarr(path, consolidated=False) if "dask" in kind else open_dataset(path)
+    limit = taken(data) + cap * MB
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
     made = model("mlp", 8)
-    data = xr.open_zarr(path, consolidated=False) if "dask" in kind else open_dataset(path)
     prepared = prepare_fit(made, data)
     train = prepared.train
     if not is_streamed(train):
