@@ -99,7 +99,7 @@ def representations(
             parts = [v.values for v in views if v.name.startswith("components of")]
             stacked = np.where(complete[:, None], np.concatenate(parts, axis=1), 0.0)
             views.append(Representation("stacked components", "components", stacked, complete))
-    most = _with_most(present)
+    most = with_most(present)
     return [_among(most, view) for view in views + parameters]
 
 
@@ -118,8 +118,10 @@ def combined(views: Sequence[Representation]) -> list[Representation]:
     return [Representation("latent with fits", COMBINED, values, present)]
 
 
-def _with_most(present: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def with_most(present: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Samples that lack the fewest modalities, more than half of all samples; shape (sample,).
+
+    ``present`` has the shape (modality, sample). Groups are sought among these samples.
 
     What a sample does not show, its posterior mean has between the groups, where it fills gaps.
     """

@@ -17,7 +17,7 @@ from pima_physics.distributed import from_first
 from pima_physics.elbo import ANCHOR
 from pima_physics.mixture import Statistics
 from pima_physics.model import PIMA, Network
-from pima_physics.representations import representations
+from pima_physics.representations import representations, with_most
 from pima_physics.schedule_epoch import Free, Start, Task, agreement, run_epoch
 from pima_physics.stream import known_part
 from pima_physics.structure import (
@@ -170,7 +170,16 @@ def _targets(network: Network, discovery: Discovery) -> torch.Tensor:
 
 
 def warm_up(now: Start, phases: Phases, task: Task, fits: Mapping[str, Calibration]) -> None:
-    """Unit prior; physics decoders follow their calibration for the first part."""
+    """Unit prior; physics decoders follow their calibration for the first part.
+
+    Samples that lack more modalities than most wait for the next phase: their own bound would
+    shape the latent for what one modality shows, and blur the groups of the others.
+    """
+    most = with_most(now.loop.network.present(task.train).cpu().numpy())
+    if not most.all():
+        rows = torch.from_numpy(most.nonzero()[0]).to(now.loop.network.mixture.mean.device)
+        task = replace(task, train=task.train.take(rows))
+        fits = {name: fit.take(rows) for name, fit in fits.items()}
     while now.loop.epoch < phases.warm_up:
         surrogates = fits if now.loop.epoch < CALIBRATED * phases.warm_up else None
         run_epoch(now, task, "warm-up", surrogates=surrogates)

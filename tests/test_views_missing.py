@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import pytest
 import xarray as xr
 
 import pima_physics as pima
+from pima_physics import datasets, schedule_epoch
+from pima_physics.dataset import Data
 from pima_physics.evidence import predicted
 from pima_physics.representations import Representation, representations
+from pima_physics.trainer_loop import Loop
 from pima_physics.training import prepare_fit
+from pima_physics.validation.cases import models
 
 SAMPLES = 120
 
@@ -74,3 +79,33 @@ def test_others_are_guessed_from_the_latent(name: str) -> None:
     found = predicted([Representation(name, "latent", values, known)], known, label, 2)
     right = (found.argmax(1) == label[300:]).mean()
     assert right > 0.98 if name == "latent" else np.ptp(found) == 0.0
+
+
+@pytest.mark.parametrize("lost", [0, 30, 70])
+def test_the_warm_up_sees_the_samples_that_groups_are_sought_among(
+    lost: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where most samples lack something, all take part."""
+    sizes: dict[str, set[int]] = {}
+    rows: dict[str, set[int]] = {}
+    own = schedule_epoch.train_epoch
+
+    def noted(loop: Loop, data: Data, **options: Any) -> Any:
+        sizes.setdefault(options["phase"], set()).add(data.size)
+        surrogates = options["surrogates"] or {}
+        rows.setdefault(options["phase"], set()).update(len(f.raw) for f in surrogates.values())
+        return own(loop, data, **options)
+
+    monkeypatch.setattr(schedule_epoch, "train_epoch", noted)
+    data, _ = datasets.circles(SAMPLES, seed=0)
+    data["image"][:lost] = np.nan
+    model = pima.PIMA(
+        modalities=models.modalities("circles", "physics"), dag=pima.DAG(a=2), latent_dim=4
+    )
+    prepared = prepare_fit(model, data, seed=0)
+    train = prepared.parts.train
+    seen = int((train >= lost).sum())
+    pima.fit(model, data, epochs=10, prepared=prepared)
+    expected = seen if 2 * seen > len(train) else len(train)
+    assert sizes == {"warm-up": {expected}, "held": {len(train)}, "free": {len(train)}}
+    assert rows["warm-up"] == {expected}
