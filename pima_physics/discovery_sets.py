@@ -12,11 +12,21 @@ from pima_physics.discovery_direct import as_given, joined, shown_directly
 from pima_physics.evidence import above_chance, bend_nats, beyond_bend, clear, confirmed_by
 from pima_physics.nodesets import Node, conditional_nats, given, in_best_views, judge, refine
 from pima_physics.representations import COMBINED, Representation
-from pima_physics.search import Found, find_sets, further, lacking, polished
+from pima_physics.search import (
+    Found,
+    distinct_sets,
+    find_sets,
+    further,
+    lacking,
+    polished,
+    same_nodes,
+)
 from pima_physics.views import View, searched, split
 
 Array = NDArray[np.float64]
 
+# A set that leaves more unexplained, in nats, is searched for again, so often at most.
+LEFT, SEARCHES = 2.0, 4
 # Turns in which nodes settle in the views that show them best.
 SETTLINGS = 2
 
@@ -60,7 +70,7 @@ def find_nodes(
         views, wanted, fixed, rng=rng, completing=polishing, finest=finest
     )
     if not direct:
-        sets = find_sets(straight, wanted, rng=rng, known=fixed) if straight else []
+        sets = _searched(straight, wanted, fixed, rng) if straight else []
     shown = _shown(sets[0], direct) if sets else []
     missing = lacking(shown, wanted)
     # The kept nodes are taken as given, in whatever view they were seen.
@@ -74,6 +84,25 @@ def find_nodes(
     if direct and finest is not None:
         views = [*views, finest]
     return [_clearest(f, views) for f in best[:1]] + best[1:]
+
+
+def _searched(
+    views: Sequence[View], wanted: Sequence[int], fixed: Sequence[Node], rng: np.random.Generator
+) -> list[Found]:
+    """Sets of a search, which begins again where its best one leaves something unexplained.
+
+    Then some start did not find a node that is there. It ends when the same set is best again.
+    """
+    sets = find_sets(views, wanted, rng=rng, known=fixed)
+    for _ in range(SEARCHES - 1):
+        if not sets or sets[0].left <= LEFT:
+            break
+        again = find_sets(views, wanted, rng=rng, known=fixed)
+        twice = bool(again) and same_nodes(again[0].nodes, sets[0].nodes)
+        sets = distinct_sets([*sets, *again])
+        if twice:
+            break
+    return sets
 
 
 def _elsewhere(

@@ -132,7 +132,7 @@ def find_sets(
         front = _best(grown, sweeps=4 if depth or known else 1, most=BEAM)
     front = _exchange(views, _with_left(views, front, starts), starts, len(known))
     settled = _best([f.nodes for f in front], sweeps=SETTLED, most=BEAM)
-    return _distinct([*front, *_with_left(views, settled, starts)], BEAM)
+    return distinct_sets([*front, *_with_left(views, settled, starts)])
 
 
 def polished(
@@ -148,7 +148,7 @@ def polished(
     turned = [polish(f.nodes, rng=rng) for f in sets[:POLISHED]]
     starts = [_starts(v, rng) for v in views]
     new = _with_left(views, [Found.of(nodes) for nodes in turned], starts)
-    return _distinct([*new, *sets], BEAM)
+    return distinct_sets([*new, *sets])
 
 
 def further(
@@ -215,23 +215,25 @@ def _exchange(
                     changed.append([*found.nodes[:j], node, *found.nodes[j + 1 :]])
         best = front[0]
         new = _with_left(views, _best(changed, sweeps=3, most=BEAM), fewer)
-        front = _distinct([*front, *new], BEAM)
-        if _same(front[0].nodes, best.nodes):
+        front = distinct_sets([*front, *new])
+        if same_nodes(front[0].nodes, best.nodes):
             break
     return front
 
 
 def _best(new: Sequence[Sequence[Node]], *, sweeps: int, most: int) -> list[Found]:
     """Refine and judge sets; the best distinct ones."""
-    return _distinct([Found.of(s) for s in refine(new, sweeps=sweeps)], most)
+    return distinct_sets([Found.of(s) for s in refine(new, sweeps=sweeps)], most)
 
 
-def _distinct(sets: Sequence[Found], most: int) -> list[Found]:
+def distinct_sets(sets: Sequence[Found], most: int = BEAM) -> list[Found]:
+    """The best of several sets, each with other nodes."""
     ordered = sorted(sets, key=lambda f: -f.score)
-    return first_distinct(ordered, lambda a, b: _same(a.nodes, b.nodes), most)
+    return first_distinct(ordered, lambda a, b: same_nodes(a.nodes, b.nodes), most)
 
 
-def _same(a: Sequence[Node], b: Sequence[Node]) -> bool:
+def same_nodes(a: Sequence[Node], b: Sequence[Node]) -> bool:
+    """Whether every node of a set is one of another, too."""
     return all(max(agreement(x.probability, y.probability) for y in b) > SAME for x in a)
 
 
