@@ -28,16 +28,16 @@ class _Array(BackendArray):
         return indexing.explicit_indexing_adapter(key, self.shape, basic, self._read)
 
     def _read(self, key: tuple[Any, ...]) -> np.ndarray:
-        # TensorStore refuses what lies outside, and slices that end before they begin.
-        inside = [
-            range(n)[k] if isinstance(k, slice) else int(k)
-            for k, n in zip(key, self.shape, strict=True)
-        ]
-        spans = tuple(
-            slice(k.start, max(k.start, k.stop), k.step) if isinstance(k, range) else k
-            for k in inside
-        )
+        spans = tuple(_inside(k, n) for k, n in zip(key, self.shape, strict=True))
         return self.array[spans].read().result()
+
+
+def _inside(index: Any, size: int) -> int | slice:
+    """An index without what TensorStore refuses: parts outside, an end before the begin."""
+    if not isinstance(index, slice):
+        return int(index)
+    whole = range(size)[index]
+    return slice(whole.start, max(whole.start, whole.stop), whole.step)
 
 
 def by_tensorstore(path: Path, stored: xr.Dataset) -> xr.Dataset:

@@ -129,9 +129,9 @@ def find_sets(
                 grown += [(*found.nodes, node) for node in more]
         if not grown:
             return [f for f in front if f.nodes]
-        front = _best(grown, sweeps=4 if depth or known else 1, most=BEAM)
+        front = _best(grown, sweeps=4 if depth or known else 1)
     front = _exchange(views, _with_left(views, front, starts), starts, len(known))
-    settled = _best([f.nodes for f in front], sweeps=SETTLED, most=BEAM)
+    settled = _best([f.nodes for f in front], sweeps=SETTLED)
     return distinct_sets([*front, *_with_left(views, settled, starts)])
 
 
@@ -214,22 +214,22 @@ def _exchange(
                 for node in _candidates(views, rest, fewer, found.nodes[j].outcomes, EXCHANGE):
                     changed.append([*found.nodes[:j], node, *found.nodes[j + 1 :]])
         best = front[0]
-        new = _with_left(views, _best(changed, sweeps=3, most=BEAM), fewer)
+        new = _with_left(views, _best(changed, sweeps=3), fewer)
         front = distinct_sets([*front, *new])
         if same_nodes(front[0].nodes, best.nodes):
             break
     return front
 
 
-def _best(new: Sequence[Sequence[Node]], *, sweeps: int, most: int) -> list[Found]:
+def _best(new: Sequence[Sequence[Node]], *, sweeps: int) -> list[Found]:
     """Refine and judge sets; the best distinct ones."""
-    return distinct_sets([Found.of(s) for s in refine(new, sweeps=sweeps)], most)
+    return distinct_sets([Found.of(s) for s in refine(new, sweeps=sweeps)])
 
 
-def distinct_sets(sets: Sequence[Found], most: int = BEAM) -> list[Found]:
+def distinct_sets(sets: Sequence[Found]) -> list[Found]:
     """The best of several sets, each with other nodes."""
     ordered = sorted(sets, key=lambda f: -f.score)
-    return first_distinct(ordered, lambda a, b: same_nodes(a.nodes, b.nodes), most)
+    return first_distinct(ordered, lambda a, b: same_nodes(a.nodes, b.nodes), BEAM)
 
 
 def same_nodes(a: Sequence[Node], b: Sequence[Node]) -> bool:

@@ -13,6 +13,7 @@ import xarray as xr
 
 from pima_physics.dataset import open_dataset
 from pima_physics.dataset_chunks import _Array, by_tensorstore
+from pima_physics.dataset_files import _stored
 from pima_physics.dataset_info import Request
 from pima_physics.dataset_source import find_source
 from pima_physics.errors import DataError
@@ -70,12 +71,6 @@ def by_zarr(path: Path) -> xr.Dataset:
     return xr.open_dataset(path, engine="zarr", **options)
 
 
-def stored(path: Path) -> xr.Dataset:
-    """The store, not decoded."""
-    options: dict[str, Any] = {"consolidated": False, "chunks": None, "decode_cf": False}
-    return xr.open_dataset(path, engine="zarr", **options)
-
-
 def test_the_same_as_read_by_zarr(store: Path) -> None:
     with open_dataset(store) as data, by_zarr(store) as expected:
         assert data["curve"].encoding["preferred_chunks"] == {"sample": 16, "t": 6}
@@ -110,7 +105,7 @@ def test_numbers_are_read_by_tensorstore(store: Path, monkeypatch: pytest.Monkey
 
 def test_without_tensorstore(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tensorstore", None)
-    with stored(store) as data:
+    with _stored(store) as data:
         assert by_tensorstore(store, data) is data
     with open_dataset(store) as data, by_zarr(store) as expected:
         xr.testing.assert_identical(data.load(), expected.load())
@@ -127,10 +122,9 @@ def test_a_filter_that_only_zarr_knows(tmp_path: Path) -> None:
 
 
 def test_a_damaged_chunk_is_named(store: Path) -> None:
-    chunks = [p for p in (store / "curve").rglob("*") if p.is_file() and "." not in p.name[:1]]
-    for chunk in chunks:
-        if "json" not in chunk.name:
-            chunk.write_bytes(b"rubbish")
+    for path in (store / "curve").rglob("*"):
+        if path.is_file() and not path.name.startswith((".", "zarr.json")):
+            path.write_bytes(b"rubbish")
     with open_dataset(store) as data:
         options: dict[str, Any] = {"info": None, "require_all": True, "warnings": []}
         with pytest.raises(DataError, match=r"'curve' cannot be read"):
