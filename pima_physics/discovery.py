@@ -16,8 +16,9 @@ from pima_physics.discovery_sets import find_nodes
 from pima_physics.evidence import Finding, finding_of
 from pima_physics.factorial import product_of
 from pima_physics.factorial_choice import COMPARABLE, find_factorial
+from pima_physics.factorial_mixture import alike
 from pima_physics.labelled import find_labelled
-from pima_physics.nodesets import Node
+from pima_physics.nodesets import SAME_PARTITION, Node
 from pima_physics.representations import Representation, combined
 from pima_physics.search import Found
 from pima_physics.sharing import nothing_shared, shared_nats
@@ -25,8 +26,12 @@ from pima_physics.single_choice import find_single
 from pima_physics.structure import GraphPosterior, best_network, counts_by_target
 from pima_physics.structure_errors import doubt_of
 from pima_physics.structure_naming import naming_of
+from pima_physics.views import SEARCHED
 
 Array = NDArray[np.float64]
+
+# Nodes that show less than so many times what they must show are in doubt, as one without support.
+CLEAR = 1.5
 
 Candidate = tuple[str, float, float]
 """Views of a set of nodes, its score, and what it leaves unexplained."""
@@ -67,9 +72,46 @@ class Discovery:
         """Sum of the nodes' evidence, by which restarts are compared."""
         return float(sum(f.evidence for f in self.findings))
 
+    @property
+    def score(self) -> float:
+        """What sets of nodes are compared by, in nats per sample."""
+        searched = min(len(self.responsibility), SEARCHED)
+        return self.candidates[0][1] / searched if self.candidates else 0.0
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether another latent may show more of several nodes, alone or in sum.
+
+        Nodes that were given are sure, and one by itself is sought in more than a latent. Where
+        none is supported, nothing says that there are any: chance is not asked again.
+        """
+        sought = [f for f in self.findings if np.isfinite(f.evidence)]
+        if len(self.findings) < 2 or not any(f.supported for f in sought):
+            return False
+        asked = [CLEAR * f.null for f in sought]
+        weak = [not f.supported or f.evidence < a for f, a in zip(sought, asked, strict=True)]
+        return any(weak) or self.score < float(np.mean(asked))
+
+    def same_nodes(self, other: Discovery) -> bool:
+        """Whether another has found the same nodes, in whatever order."""
+        one, two = ([f.probability for f in d.findings] for d in (self, other))
+        return alike(one, two) > SAME_PARTITION
+
     def doubt(self, intervened: NDArray[np.bool_] | None = None) -> Array:
         """Share of wrong labels of every node as its probabilities say; see `doubt_of`."""
         return doubt_of([f.probability for f in self.findings], intervened)
+
+
+def clearer(first: Discovery, other: Discovery, name: str) -> Discovery:
+    """The one with more supported nodes, or with the higher score; the other by its name."""
+
+    def rank(found: Discovery) -> tuple[int, float]:
+        return sum(f.supported for f in found.findings), found.score
+
+    if rank(other) <= rank(first):
+        return first
+    named = [replace(f, representation=f"{f.representation} ({name})") for f in other.findings]
+    return replace(other, findings=tuple(named))
 
 
 @dataclass(frozen=True)

@@ -206,5 +206,10 @@ def discovery_section(tree: xr.DataTree) -> Section:
         "knows of is one of a single modality. A feature without support may still be useful, but "
         "do not interpret it."
     )
+    if any("(look " in text for column in texts for text in column):
+        lead += (
+            " Look 2 or 3: the first latent left features in doubt, and one that was trained from "
+            "other weights shows them more clearly."
+        )
     table = Table("Evidence for each feature", columns, [list(r) for r in zip(*texts, strict=True)])
     return Section("evidence", title, [Paragraph(lead), table])

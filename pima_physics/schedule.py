@@ -10,14 +10,13 @@ from typing import Any
 import torch
 from numpy.typing import NDArray
 
-from pima_physics.calibrate import Calibration, calibrate, calibrate_components
+from pima_physics.calibrate import Calibration, calibrate_components
 from pima_physics.dataset import Data
-from pima_physics.discovery import Discovery, discover
-from pima_physics.distributed import from_first
+from pima_physics.discovery import Discovery
 from pima_physics.elbo import ANCHOR
 from pima_physics.mixture import Statistics
 from pima_physics.model import PIMA, Network
-from pima_physics.representations import representations, with_most
+from pima_physics.schedule_discovery import calibrated, nodes_of, warm_up
 from pima_physics.schedule_epoch import Free, Start, Task, agreement, run_epoch
 from pima_physics.stream import known_part
 from pima_physics.structure import (
@@ -35,8 +34,6 @@ Array = NDArray[Any]
 
 # Shares of the epochs: warm-up with the unit prior, then held targets; the rest is free.
 WARM_UP, HELD = 0.4, 0.2
-# Share of the warm-up in which physics decoders follow their calibration.
-CALIBRATED = 0.4
 # Below this many validation samples the validation bound is too noisy to choose an epoch by.
 ENOUGH_TO_VALIDATE = 20
 # Epochs between block updates of the graph and checks of the nodes.
@@ -108,12 +105,16 @@ def run(
         now.free = kept["state"]["free"]
     known = known_part(task.train, network, seed=seed)
     part = replace(task, train=known.data)
-    fits = _read_fits(kept, device) if "fits" in kept else _calibrate(now, part)
+    fits = _read_fits(kept, device) if "fits" in kept else calibrated(now, part)
     fits = {
         name: Calibration(*(t.to(device) for t in vars(f).values())) for name, f in fits.items()
     }
-    warm_up(now, phases, task, known.fits(fits))
-    discovery = kept["found"] if "found" in kept else _discover(now, part, fits)
+    warm_up(now, phases.warm_up, task, known.fits(fits))
+    if "found" in kept:
+        discovery = kept["found"]
+    else:
+        discovery = nodes_of(now, phases.warm_up, part, fits, kept)
+        _begin_with(now, part, discovery)
     task, part = task.counted(discovery.worth), part.counted(discovery.worth)
     hold(now, phases, part, _targets(network, discovery))
     discovery = known.discovery(discovery)
@@ -128,28 +129,9 @@ def _read_fits(kept: Mapping[str, Any], device: torch.device) -> dict[str, Calib
     return {name: Calibration(*(t.to(device) for t in vars(f).values())) for name, f in found}
 
 
-def _calibrate(now: Start, task: Task) -> dict[str, Calibration]:
-    with task.keeper.stop.at_once():
-        fits = calibrate(now.loop.network, task.train, seed=now.loop.seed)
-    task.keeper.write(fits=fits, state=now.state())
-    return fits
-
-
-def _discover(now: Start, task: Task, fits: Mapping[str, Calibration]) -> Discovery:
-    """Find the nodes and start the prior from them."""
+def _begin_with(now: Start, task: Task, discovery: Discovery) -> None:
+    """Start the prior from the nodes that were found."""
     network, train = now.loop.network, task.train
-    task.keeper.write(state=now.state())
-    with task.keeper.stop.at_once():
-        discovery = from_first(
-            lambda: discover(
-                representations(network, train, fits),
-                network.model.dag,
-                seed=now.loop.seed,
-                labels=train.labels,
-                intervened=train.intervened,
-                data=train,
-            )
-        )
     network.eval()
     with torch.no_grad():
         posterior = network.posterior(train)
@@ -160,30 +142,12 @@ def _discover(now: Start, task: Task, fits: Mapping[str, Calibration]) -> Discov
     _set_graph(network, discovery.graph, discovery.tables, counts, rows)
     calibrate_components(network, train, _targets(network, discovery), seed=now.loop.seed)
     now.loop.statistics = None
-    task.keeper.write(found=discovery, state=now.state())
-    return discovery
+    task.keeper.write(drop=("looked",), found=discovery, state=now.state())
 
 
 def _targets(network: Network, discovery: Discovery) -> torch.Tensor:
     """The discovered responsibilities, laid out alike whether new or read from a checkpoint."""
     return torch.as_tensor(discovery.responsibility).to(network.mixture.mean).contiguous()
-
-
-def warm_up(now: Start, phases: Phases, task: Task, fits: Mapping[str, Calibration]) -> None:
-    """Unit prior; physics decoders follow their calibration for the first part.
-
-    Samples that lack more modalities than most wait for the next phase: their own bound would
-    shape the latent for what one modality shows, and blur the groups of the others.
-    """
-    most = with_most(now.loop.network.present(task.train).cpu().numpy())
-    if not most.all():
-        rows = torch.from_numpy(most.nonzero()[0]).to(now.loop.network.mixture.mean.device)
-        task = replace(task, train=task.train.take(rows))
-        fits = {name: fit.take(rows) for name, fit in fits.items()}
-    while now.loop.epoch < phases.warm_up:
-        surrogates = fits if now.loop.epoch < CALIBRATED * phases.warm_up else None
-        run_epoch(now, task, "warm-up", surrogates=surrogates)
-        task.keeper.after_epoch(now.state)
 
 
 def hold(now: Start, phases: Phases, task: Task, targets: torch.Tensor) -> None:

@@ -69,13 +69,22 @@ class Free:
 
 @dataclass
 class Start:
-    """A run under way from one set of initial weights."""
+    """A run under way from one set of initial weights.
+
+    Attributes
+    ----------
+    beside : Start, optional
+        The run for which this one takes another look.
+    """
 
     loop: Loop
     free: Free | None = None
+    beside: Start | None = None
 
     def state(self) -> dict[str, Any]:
         """All that changes, for a checkpoint."""
+        if self.beside is not None:
+            return self.beside.state() | {"other": capture(self.loop)}
         return {"loop": capture(self.loop), "free": self.free}
 
     def alarms(self) -> tuple[str, ...]:

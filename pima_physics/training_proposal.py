@@ -15,7 +15,8 @@ from pima_physics.modality import Modality
 from pima_physics.model import PIMA
 from pima_physics.proposal import Proposal, propose
 from pima_physics.representations import representations
-from pima_physics.schedule import Phases, warm_up
+from pima_physics.schedule import Phases
+from pima_physics.schedule_discovery import warm_up
 from pima_physics.schedule_epoch import Start, Task
 from pima_physics.stream import known_part
 from pima_physics.trainer_failures import lowest_bound
@@ -89,6 +90,6 @@ def propose_nodes(
     known = known_part(train, network, seed=seed)
     task = Task(train, held_out, progress, 1, Keeper(None, stop))
     fits = calibrate(network, known.data, seed=seed)
-    warm_up(now, Phases.of(epochs), task, known.fits(fits))
+    warm_up(now, Phases.of(epochs).warm_up, task, known.fits(fits))
     views = representations(network, known.data, fits)
     return propose(views, known.data, seed=seed)

@@ -103,7 +103,7 @@ def run_replicas(
         _log_finished(member, len(done), job.size)
         _check_starts(job, done)
         _forget_all_but_the_best(done)
-        keeper.write(drop=("fits", "found", "state"), done=dict(done))
+        keeper.write(drop=("fits", "looked", "found", "state"), done=dict(done))
     return _finish(job, [done[number] for number in range(job.size)])
 
 

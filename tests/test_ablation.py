@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pima_physics import schedule
+from pima_physics import schedule_discovery
 from pima_physics.dag import DAG
 from pima_physics.datasets import circles
 from pima_physics.discovery import discover
@@ -78,7 +78,7 @@ def test_ways_start_from_the_same_warm_up_and_leave_the_schedule_as_it_was() -> 
     warm = warm_up("circles", data, truth, seed=0, epochs=12)
     first = one(warm, axis_for_each_node, trained="freely")
     other = one(warm, mixture_on_the_latent, trained="not")
-    assert schedule.discover is discover
+    assert schedule_discovery.discover is discover
     assert set(other) < set(first) and other["found_ari"] != first["found_ari"]
     assert one(warm, axis_for_each_node, trained="freely") == first
 

@@ -83,12 +83,12 @@ def test_the_truth_is_a_success_and_an_exclusive_or_is_none() -> None:
 
 
 def test_watching_a_fit_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(schedule, "_discover", lambda *arguments: arguments)
-    before = schedule._discover
+    monkeypatch.setattr(schedule, "nodes_of", lambda *arguments: arguments)
+    before = schedule.nodes_of
     with pytest.raises(ZeroDivisionError), watched() as seen:
-        assert schedule._discover(1, 2, 3) == (1, 2, 3)  # pyright: ignore
+        assert schedule.nodes_of(1, 2, 3) == (1, 2, 3)  # pyright: ignore
         raise ZeroDivisionError
-    assert schedule._discover is before
+    assert schedule.nodes_of is before
     assert [w.discovery for w in seen] == [(1, 2, 3)] and seen[0].seconds >= 0
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 import xarray as xr
 
-from pima_physics import schedule
+from pima_physics import schedule, schedule_discovery
 from pima_physics.calibrate import Calibration
 from pima_physics.checkpoint import Keeper
 from pima_physics.dag import DAG
@@ -75,8 +75,8 @@ def warm_up(
     now = Start(start(network, Options(), seed=seed, epochs=epochs))
     task = Task(prepared.train, prepared.validation, None, PATIENCE, Keeper())
     phases = schedule.Phases.of(epochs)
-    fits = schedule._calibrate(now, task)
-    schedule.warm_up(now, phases, task, fits)
+    fits = schedule_discovery.calibrated(now, task)
+    schedule_discovery.warm_up(now, phases.warm_up, task, fits)
     return Warm(truth, prepared, task, now, phases, fits, copy.deepcopy(capture(now.loop)))
 
 
@@ -92,7 +92,8 @@ def one(warm: Warm, found_by: Discover = discover, *, trained: str = "held") -> 
     restore(now.loop, warm.kept)
     now.free = None
     with _discovering(found_by):
-        found = schedule._discover(now, task, warm.fits)
+        found = schedule_discovery.look(warm.network, task, warm.fits, now.loop.seed)
+    schedule._begin_with(now, task, found)
     bound = evaluate(warm.network, task.validation)["elbo"]
     scores = {f"found_{k}": v for k, v in _discovered(warm, found).items()}
     if trained == "not":
@@ -108,11 +109,11 @@ def one(warm: Warm, found_by: Discover = discover, *, trained: str = "held") -> 
 @contextmanager
 def _discovering(found_by: Discover) -> Iterator[None]:
     """The schedule discovers so in this block."""
-    schedule.discover = found_by
+    schedule_discovery.discover = found_by
     try:
         yield
     finally:
-        schedule.discover = discover
+        schedule_discovery.discover = discover
 
 
 def _held(warm: Warm, found: Discovery) -> None:

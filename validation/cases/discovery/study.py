@@ -88,7 +88,7 @@ def watched() -> Iterator[list[Watched]]:
     A fit keeps what it discovered only in parts, and not how long it took.
     """
     seen: list[Watched] = []
-    original = schedule._discover
+    original = schedule.nodes_of
 
     def timed(*arguments: Any) -> Discovery:
         began = time.monotonic()
@@ -96,11 +96,11 @@ def watched() -> Iterator[list[Watched]]:
         seen.append(Watched(found, time.monotonic() - began))
         return found
 
-    schedule._discover = timed
+    schedule.nodes_of = timed
     try:
         yield seen
     finally:
-        schedule._discover = original
+        schedule.nodes_of = original
 
 
 def cases() -> dict[str, tuple[str, Make]]:

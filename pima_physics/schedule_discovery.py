@@ -1,0 +1,137 @@
+"""Discovery within a fit: warm-up, search, and further looks where features are in doubt.
+
+What a latent shows of the features depends on the weights that training began with: in some, a
+feature that others show clearly hardly parts, and unions of other features show more. Where
+features are in doubt, latents are therefore trained from other weights, for some steps only, and
+searched as well. The set with most supported nodes is kept, of equals that with the highest score.
+It is held in the first latent, like what components or fitted parameters show. Where two latents
+show the same nodes, a third would not settle the doubt.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from pima_physics.calibrate import Calibration, calibrate
+from pima_physics.discovery import Discovery, clearer, discover
+from pima_physics.distributed import from_first
+from pima_physics.errors import TrainingError
+from pima_physics.model import Network
+from pima_physics.representations import representations, with_most
+from pima_physics.schedule_epoch import Start, Task, run_epoch
+from pima_physics.trainer_failures import lowest_bound
+from pima_physics.trainer_loop import restore, start
+
+log = logging.getLogger("pima_physics.training")
+
+# Share of the warm-up in which physics decoders follow their calibration.
+CALIBRATED = 0.4
+# Latents that are looked at at most, and steps of training of those after the first: after more
+# they show no more.
+LOOKS, STEPS = 3, 250
+# Between the seeds of the first and of others; restarts have multiples of a thousand.
+OTHER_SEED = 500
+
+
+def calibrated(now: Start, task: Task) -> dict[str, Calibration]:
+    """Laws fitted to single samples."""
+    with task.keeper.stop.at_once():
+        fits = calibrate(now.loop.network, task.train, seed=now.loop.seed)
+    task.keeper.write(fits=fits, state=now.state())
+    return fits
+
+
+def warm_up(now: Start, epochs: int, task: Task, fits: Mapping[str, Calibration]) -> None:
+    """Unit prior; physics decoders follow their calibration for the first part.
+
+    Samples that lack more modalities than most wait for the next phase: their own bound would
+    shape the latent for what one modality shows, and blur the groups of the others.
+    """
+    most = with_most(now.loop.network.present(task.train).cpu().numpy())
+    if not most.all():
+        rows = torch.from_numpy(most.nonzero()[0]).to(now.loop.network.mixture.mean.device)
+        task = replace(task, train=task.train.take(rows))
+        fits = {name: fit.take(rows) for name, fit in fits.items()}
+    while now.loop.epoch < epochs:
+        surrogates = fits if now.loop.epoch < CALIBRATED * epochs else None
+        run_epoch(now, task, "warm-up", surrogates=surrogates)
+        task.keeper.after_epoch(now.state)
+
+
+def nodes_of(
+    now: Start, epochs: int, task: Task, fits: Mapping[str, Calibration], kept: Mapping[str, Any]
+) -> Discovery:
+    """The nodes after a warm-up of so many epochs, looked for again where they are in doubt.
+
+    Parameters
+    ----------
+    kept : mapping
+        Parts of a checkpoint. "looked": the best so far, and how many looks were taken; the state
+        then has that of the next one.
+    """
+    if "looked" in kept:
+        best, looks = kept["looked"]
+    else:
+        task.keeper.write(state=now.state())
+        best, looks = look(now.loop.network, task, fits, now.loop.seed), 1
+    under_way = "looked" in kept
+    while best.in_doubt and looks < LOOKS:
+        other = _beside(now, epochs, task, looks)
+        if under_way:
+            restore(other.loop, kept["state"]["other"])
+            under_way = False
+        else:
+            task.keeper.write(looked=(best, looks), state=other.state())
+        looks += 1
+        log.info("features are in doubt: look %d, from other weights", looks)
+        try:
+            warm_up(other, other.loop.epochs, _unseen(task, f"look {looks}"), fits)
+        except TrainingError as error:
+            log.warning("look %d came to nothing: %s", looks, error)
+            continue
+        found = look(other.loop.network, task, fits, other.loop.seed)
+        same, best = found.same_nodes(best), clearer(best, found, f"look {looks}")
+        if same:
+            break
+    return best
+
+
+def _beside(now: Start, epochs: int, task: Task, number: int) -> Start:
+    """A run from other weights beside one whose warm-up has so many epochs."""
+    one = now.loop
+    model, infos, like = one.network.model, one.network.infos, one.network.mixture.mean
+    seed = one.seed + OTHER_SEED + number
+    network = model.build(infos, seed=seed).to(like.device, like.dtype)
+    enough = math.ceil(STEPS * one.options.batch_size / task.train.size)
+    loop = start(network, one.options, seed=seed, epochs=min(epochs, enough))
+    loop.floor = lowest_bound(network, task.train)
+    return Start(loop, beside=now)
+
+
+def _unseen(task: Task, name: str) -> Task:
+    """The task without validation, whose progress has a name of its own."""
+    shown = task.progress
+    progress = None if shown is None else lambda r: shown(replace(r, phase=name))
+    return replace(task, validation=task.train.take(torch.arange(0)), progress=progress)
+
+
+def look(network: Network, task: Task, fits: Mapping[str, Calibration], seed: int) -> Discovery:
+    """What the views of a trained network show."""
+    train = task.train
+    with task.keeper.stop.at_once():
+        return from_first(
+            lambda: discover(
+                representations(network, train, fits),
+                network.model.dag,
+                seed=seed,
+                labels=train.labels,
+                intervened=train.intervened,
+                data=train,
+            )
+        )

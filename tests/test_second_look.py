@@ -1,0 +1,281 @@
+"""Looks in latents of other weights: when they are taken, what is kept, and resuming them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from support.training import LABELS, lines, model
+
+import pima_physics as pima
+from pima_physics import schedule_discovery, trainer
+from pima_physics.checkpoint import Keeper
+from pima_physics.cli_progress import Lines
+from pima_physics.datasets import circles
+from pima_physics.discovery import Discovery, clearer
+from pima_physics.errors import TrainingError
+from pima_physics.evidence import nothing_found
+from pima_physics.results import FitResult
+from pima_physics.runfolder import RunFolder
+from pima_physics.schedule_discovery import LOOKS, STEPS, nodes_of
+from pima_physics.schedule_epoch import Start, Task
+from pima_physics.structure import graph_posterior
+from pima_physics.trainer_loop import EpochRecord, Options, capture, start
+from pima_physics.training import prepare_fit
+
+
+def found(
+    supported: Sequence[bool], evidence: Sequence[float], score: float = 0.08, **changes: Any
+) -> Discovery:
+    """A discovery with so much evidence where .03 is asked for, in nats per sample."""
+    pairs = zip(supported, evidence, strict=True)
+    nothing = nothing_found(8, 2)
+    findings = [replace(nothing, supported=s, evidence=e, null=0.03) for s, e in pairs]
+    findings = [replace(f, **({"representation": "latent"} | changes)) for f in findings]
+    each = 2 ** len(findings)
+    graph = graph_posterior(np.ones((2,) * len(findings)), generator=np.random.default_rng(0))
+    listed = (("latent", 8 * score, 0.0),)
+    return Discovery(tuple(findings), np.full((8, each), 1.0 / each), graph, (), listed)
+
+
+def parted(*groups: str) -> Discovery:
+    """A doubtful discovery with these groups."""
+    like = found([True, False], [0.1, 0.1])
+    each = [np.eye(2)[[int(g) for g in node]] for node in groups]
+    pairs = zip(like.findings, each, strict=True)
+    return replace(like, findings=tuple(replace(f, probability=p) for f, p in pairs))
+
+
+# --- when, and what is kept ------------------------------------------------------------------
+
+
+def test_what_is_unsupported_or_hardly_shows_is_in_doubt() -> None:
+    assert not found([True, True], [0.1, 0.2]).in_doubt
+    assert found([True, False], [0.1, 0.2]).in_doubt
+    assert found([True, True], [0.04, 0.2]).in_doubt
+    assert found([True, True], [0.1, 0.2], 0.04).in_doubt
+    # Where nothing shows, chance is not asked again.
+    assert not found([False, False], [0.01, 0.1]).in_doubt
+    # A single node is sought in more views than a latent, and given ones are not sought.
+    assert not found([False], [0.01]).in_doubt
+    assert not found([True, True], [np.inf, np.inf], null=0.0).in_doubt
+
+
+def test_more_supported_nodes_are_kept_then_the_higher_score() -> None:
+    one, all_of_them = found([True, False], [0.1, 0.1]), found([True, True], [0.1, 0.1], 0.02)
+    assert clearer(all_of_them, one, "look 2") is all_of_them
+    assert clearer(one, one, "look 2") is one
+    kept = clearer(one, all_of_them, "look 2")
+    assert [f.representation for f in kept.findings] == ["latent (look 2)"] * 2
+    assert kept.candidates == all_of_them.candidates
+    assert clearer(one, found([True, False], [0.1, 0.1], 0.09), "look 2").score == 0.09
+
+
+# --- within a fit ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def run() -> tuple[Start, Task]:
+    prepared = prepare_fit(model(), lines(), labels=LABELS)
+    network = model().build(prepared.infos, seed=0)
+    records: list[EpochRecord] = []
+    task = Task(prepared.train, prepared.validation, records.append, 50, Keeper())
+    return Start(start(network, Options(batch_size=16), seed=0, epochs=10)), task
+
+
+def looks(monkeypatch: pytest.MonkeyPatch, *discoveries: Discovery) -> list[Any]:
+    """Let looks find these, one after the other; the networks that were looked at."""
+    seen: list[Any] = []
+
+    def look(network: Any, *_: Any) -> Discovery:
+        seen.append(network)
+        return discoveries[len(seen) - 1]
+
+    monkeypatch.setattr(schedule_discovery, "look", look)
+    return seen
+
+
+def test_a_clear_discovery_is_taken_at_once(
+    run: tuple[Start, Task], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, task = run
+    clear = found([True, True], [0.1, 0.1])
+    seen = looks(monkeypatch, clear)
+    assert nodes_of(now, 4, task, {}, {}) is clear
+    assert seen == [now.loop.network]
+
+
+def test_a_doubtful_one_is_looked_for_again_and_leaves_the_run_as_it_was(
+    run: tuple[Start, Task], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    now, task = run
+    before = capture(now.loop)
+    weights = {k: v.clone() for k, v in before["network"].items()}
+    doubtful, clear = found([True, False], [0.1, 0.1]), found([True, True], [0.1, 0.1])
+    seen = looks(monkeypatch, doubtful, clear)
+    with caplog.at_level(logging.INFO, "pima_physics"):
+        kept = nodes_of(now, 4, task, {}, {})
+    assert [f.representation for f in kept.findings] == ["latent (look 2)"] * 2
+    assert "features are in doubt: look 2" in caplog.text
+    first, second = seen
+    assert first is now.loop.network and second is not first
+    moved = [n for n, w in second.state_dict().items() if not torch.equal(w, weights[n])]
+    assert any(name.startswith("encoders") for name in moved)
+    after = capture(now.loop)
+    assert all(torch.equal(w, weights[name]) for name, w in after["network"].items())
+    assert torch.equal(after["generator"], before["generator"])
+    assert (after["epoch"], after["history"]) == (before["epoch"], before["history"])
+    # It is shown under a name of its own, and costs no validation.
+    records: Any = task.progress
+    told = [(r.phase, r.epoch, r.epochs, "validation_elbo" in r.terms) for r in records.__self__]
+    assert told == [("look 2", k, 4, False) for k in (1, 2, 3, 4)]
+
+
+def test_further_looks_are_no_longer_nor_more_than_they_need_to_be(
+    run: tuple[Start, Task], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, task = run
+    doubtful = found([False, True], [0.1, 0.1])
+    seen = looks(monkeypatch, *[doubtful] * LOOKS)
+    trained: list[int] = []
+    monkeypatch.setattr(schedule_discovery, "warm_up", lambda s, epochs, *_: trained.append(epochs))
+    assert nodes_of(now, 10_000, task, {}, {}) is doubtful
+    assert trained == [int(np.ceil(STEPS * 16 / task.train.size))] * (LOOKS - 1)
+    assert len({id(network) for network in seen}) == LOOKS
+
+
+def test_nodes_that_two_latents_show_are_not_looked_for_in_a_third(
+    run: tuple[Start, Task], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, task = run
+    one = parted("00001111", "00110011")
+    other, again = parted("01010101", "00110011"), parted("00110011", "11110000")
+    assert one.same_nodes(again) and not one.same_nodes(other)
+    assert not one.same_nodes(found([True, False], [0.1, 0.1]))
+    seen = looks(monkeypatch, one, again)
+    assert nodes_of(now, 4, task, {}, {}) is one and len(seen) == 2
+    seen = looks(monkeypatch, one, other, again)
+    assert nodes_of(now, 4, task, {}, {}) is one and len(seen) == 3
+
+
+def test_a_look_that_diverges_changes_nothing(
+    run: tuple[Start, Task], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def diverge(*_: Any) -> None:
+        raise TrainingError("the bound is not finite")
+
+    now, task = run
+    doubtful = found([True, False], [0.1, 0.1])
+    looks(monkeypatch, doubtful)
+    monkeypatch.setattr(schedule_discovery, "warm_up", diverge)
+    assert nodes_of(now, 4, task, {}, {}) is doubtful
+    for number in range(2, LOOKS + 1):
+        assert f"look {number} came to nothing: the bound is not finite" in caplog.text
+
+
+# --- resumed ---------------------------------------------------------------------------------
+
+SEED, EPOCHS = 3, 12
+BATCHES = 8
+# Of a warm-up.
+WARM = 5 * BATCHES
+
+
+def fit(**options: Any) -> FitResult:
+    return pima.fit(model(), lines(), epochs=EPOCHS, labels=LABELS, seed=SEED, **options)
+
+
+@pytest.fixture
+def always_in_doubt(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Discovery, "in_doubt", property(lambda self: True))
+    monkeypatch.setattr(Discovery, "same_nodes", lambda self, other: False)
+
+
+class DeadError(Exception):
+    """The process ends here."""
+
+
+@pytest.mark.usefixtures("always_in_doubt")
+@pytest.mark.parametrize("batch", [1, 3, 2 * BATCHES + 2, WARM, WARM + 1, 2 * WARM])
+def test_resumed_within_further_looks(
+    batch: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, run, step = fit(), RunFolder(tmp_path), trainer._step
+    count, begun = [0], [False]
+    beside, look = schedule_discovery._beside, schedule_discovery.look
+
+    def noted(*arguments: Any) -> Start:
+        begun[0] = True
+        return beside(*arguments)
+
+    def counted(*arguments: Any) -> Any:
+        count[0] += begun[0]
+        if count[0] == batch:
+            raise DeadError
+        return step(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(schedule_discovery, "_beside", noted)
+        patch.setattr(trainer, "_step", counted)
+        with pytest.raises(DeadError):
+            fit(run=run, checkpoint_every=1)
+    looked: list[int] = []
+
+    def watched(*arguments: Any) -> Discovery:
+        looked.append(arguments[-1])
+        return look(*arguments)
+
+    monkeypatch.setattr(schedule_discovery, "look", watched)
+    again = fit(run=run, resume=True)
+    # What was found before was kept.
+    before = 1 + (batch > WARM)
+    assert looked == [SEED + schedule_discovery.OTHER_SEED + k for k in range(before, LOOKS)]
+    one, two = whole.network.state_dict(), again.network.state_dict()
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    for group in ("history", "discovery", "posterior"):
+        assert whole.tree[group].to_dataset().identical(again.tree[group].to_dataset())
+
+
+def test_the_time_left_is_told_by_epochs_that_follow_one_another(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    times = iter([0.0, 50.0, 60.0, 70.0, 100.0, 106.0])
+    with caplog.at_level(logging.INFO, "pima_physics"):
+        told = Lines(clock=lambda: next(times))
+        for phase, epoch, epochs in (
+            ("warm-up", 1, 20),
+            ("warm-up", 2, 20),
+            ("look 2", 1, 2),
+            ("look 2", 2, 2),
+            ("held", 3, 20),
+            ("held", 4, 20),
+        ):
+            told(EpochRecord(phase, epoch, epochs, {"elbo": -1.0}))
+    left = [m.partition("about ")[2] for m in caplog.messages]
+    assert left == ["", "900 s left", "", "", "", "96 s left"]
+
+
+# --- what it is for --------------------------------------------------------------------------
+
+
+@pytest.mark.study
+def test_a_latent_that_hides_a_feature_is_not_the_last_word() -> None:
+    """From these weights unions of two features show more than one of them: .75 without."""
+    data, truth = circles(3000, graph="chain", seed=9)
+    modalities = {"image": pima.Neural("image"), "signal": pima.Neural("signal")}
+    nodes = pima.DAG(hue=2, radius=2, shift=2)
+    plan = pima.PIMA(modalities=modalities, dag=nodes, latent_dim=8)
+    fitted = pima.fit(plan, data, seed=9, epochs=60)
+    group = fitted.tree["discovery"].to_dataset()
+    assert all("(look 2)" in str(name) for name in group["representation"].values)
+    outcome = fitted.tree["posterior"]["node_outcome"].values
+    for name in ("hue", "radius", "shift"):
+        label = truth.labels[name].values
+        right = [abs((column == label).mean() - 0.5) + 0.5 for column in outcome.T]
+        assert max(right) > 0.95
