@@ -19,14 +19,13 @@ from pima_physics.search import (
     further,
     lacking,
     polished,
-    same_nodes,
 )
 from pima_physics.views import View, searched, split
 
 Array = NDArray[np.float64]
 
-# A set that leaves more unexplained, in nats, is searched for again, so often at most.
-LEFT, SEARCHES = 2.0, 4
+# A set that leaves more unexplained, in nats, is searched for once more.
+LEFT = 2.0
 # Turns in which nodes settle in the views that show them best.
 SETTLINGS = 2
 
@@ -91,18 +90,12 @@ def _searched(
 ) -> list[Found]:
     """Sets of a search, which begins again where its best one leaves something unexplained.
 
-    Then some start did not find a node that is there. It ends when the same set is best again.
+    Then some start did not find a node that is there.
     """
     sets = find_sets(views, wanted, rng=rng, known=fixed)
-    for _ in range(SEARCHES - 1):
-        if not sets or sets[0].left <= LEFT:
-            break
-        again = find_sets(views, wanted, rng=rng, known=fixed)
-        twice = bool(again) and same_nodes(again[0].nodes, sets[0].nodes)
-        sets = distinct_sets([*sets, *again])
-        if twice:
-            break
-    return sets
+    if not sets or sets[0].left <= LEFT:
+        return sets
+    return distinct_sets([*sets, *find_sets(views, wanted, rng=rng, known=fixed)])
 
 
 def _elsewhere(

@@ -1,4 +1,4 @@
-"""A search that leaves something unexplained begins again, until the same set is best twice."""
+"""A search that leaves something unexplained begins again, once."""
 
 from __future__ import annotations
 
@@ -19,9 +19,8 @@ from pima_physics.views import View
 CASES = [
     ([(0, 0.0, 50.0), (1, 0.0, 90.0)], 1, 0),  # nothing is left
     ([(0, 9.0, 50.0), (0, 9.0, 50.0), (1, 0.0, 90.0)], 2, 0),  # the same again
-    ([(0, 9.0, 50.0), (1, 0.0, 60.0), (0, 9.0, 50.0)], 2, 1),  # better, and nothing is left
-    ([(0, 9.0, 60.0), (1, 5.0, 50.0), (0, 9.0, 60.0), (1, 0.0, 90.0)], 3, 0),  # worse, then again
-    ([(0, 9.0, 10.0), (1, 9.0, 20.0), (2, 9.0, 30.0), (3, 9.0, 40.0), (3, 0.0, 90.0)], 4, 3),
+    ([(0, 9.0, 50.0), (1, 9.0, 60.0), (2, 0.0, 90.0)], 2, 1),  # better
+    ([(0, 9.0, 60.0), (1, 5.0, 50.0), (2, 0.0, 90.0)], 2, 0),  # worse
 ]
 
 
@@ -56,7 +55,7 @@ def test_searches_until_one_is_enough(
 def test_searches_that_find_nothing(first: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """None at all, or only the first found something."""
     made = [[replace(Found.of([]), left=9.0)]] if first else []
-    every = iter([*made, [], [], []])
+    every = iter([*made, []])
     monkeypatch.setattr(discovery_sets, "find_sets", lambda *_args, **_options: next(every))
     sets = discovery_sets._searched([], [2], [], np.random.default_rng(0))
     assert len(sets) == int(first)
