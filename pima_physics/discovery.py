@@ -16,9 +16,8 @@ from pima_physics.discovery_sets import find_nodes
 from pima_physics.evidence import Finding, finding_of
 from pima_physics.factorial import product_of
 from pima_physics.factorial_choice import COMPARABLE, find_factorial
-from pima_physics.factorial_mixture import alike
 from pima_physics.labelled import find_labelled
-from pima_physics.nodesets import SAME_PARTITION, Node
+from pima_physics.nodesets import Node
 from pima_physics.representations import Representation, combined
 from pima_physics.search import Found
 from pima_physics.sharing import nothing_shared, shared_nats
@@ -30,7 +29,7 @@ from pima_physics.views import SEARCHED
 
 Array = NDArray[np.float64]
 
-# Nodes that show less than so many times what they must show are in doubt, as one without support.
+# Nodes that show less than so many times what they must show are not clear.
 CLEAR = 1.5
 
 Candidate = tuple[str, float, float]
@@ -79,39 +78,28 @@ class Discovery:
         return self.candidates[0][1] / searched if self.candidates else 0.0
 
     @property
-    def in_doubt(self) -> bool:
-        """Whether another latent may show more of several nodes, alone or in sum.
+    def clear(self) -> bool:
+        """Whether all nodes are supported and show more than they must, alone and in sum.
 
-        Nodes that were given are sure, and one by itself is sought in more than a latent. Where
-        none is supported, nothing says that there are any: chance is not asked again.
+        Nodes that were given are, and one by itself is sought in more than a latent.
         """
         sought = [f for f in self.findings if np.isfinite(f.evidence)]
-        if len(self.findings) < 2 or not any(f.supported for f in sought):
-            return False
+        if len(self.findings) < 2 or not sought:
+            return True
         asked = [CLEAR * f.null for f in sought]
-        weak = [not f.supported or f.evidence < a for f, a in zip(sought, asked, strict=True)]
-        return any(weak) or self.score < float(np.mean(asked))
+        each = [f.supported and f.evidence >= a for f, a in zip(sought, asked, strict=True)]
+        return all(each) and self.score >= float(np.mean(asked))
 
-    def same_nodes(self, other: Discovery) -> bool:
-        """Whether another has found the same nodes, in whatever order."""
-        one, two = ([f.probability for f in d.findings] for d in (self, other))
-        return alike(one, two) > SAME_PARTITION
+    @property
+    def in_doubt(self) -> bool:
+        """Whether another latent may show more: not clear, but something is supported."""
+        return not self.clear and any(
+            f.supported and np.isfinite(f.evidence) for f in self.findings
+        )
 
     def doubt(self, intervened: NDArray[np.bool_] | None = None) -> Array:
         """Share of wrong labels of every node as its probabilities say; see `doubt_of`."""
         return doubt_of([f.probability for f in self.findings], intervened)
-
-
-def clearer(first: Discovery, other: Discovery, name: str) -> Discovery:
-    """The one with more supported nodes, or with the higher score; the other by its name."""
-
-    def rank(found: Discovery) -> tuple[int, float]:
-        return sum(f.supported for f in found.findings), found.score
-
-    if rank(other) <= rank(first):
-        return first
-    named = [replace(f, representation=f"{f.representation} ({name})") for f in other.findings]
-    return replace(other, findings=tuple(named))
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,8 @@ Array = NDArray[np.float64]
 
 BOOTSTRAPS = 5
 STABLE = 0.8
+# Partitions of two latents, trained from different weights, that count as the same.
+REPEATED = 0.9
 # What a bend shows at most, in nats per sample and cut: one continuous (Gaussian) feature along an
 # arc of any length, seen on its chord with noise of a tenth of the radius. It does not fade with
 # the number of samples. Two equal Gaussians show as much 3.6 standard deviations apart, 0.11 at 5.
@@ -68,6 +70,8 @@ class Finding:
         Of the view; with few samples for each, groups are seen along some direction of any data.
     independent : float
         Independent samples that all are worth; fewer where samples that belong together are alike.
+    repeated : float
+        Agreement with what a latent from other weights shows; NaN where none was asked.
     """
 
     representation: str
@@ -84,6 +88,7 @@ class Finding:
     bend: float = 0.0
     axes: int = 0
     independent: float = float("nan")
+    repeated: float = float("nan")
 
     def among(self, groups: NDArray[np.int64] | None) -> Finding:
         """The same where samples of a group (sample,) belong together: chance shows more."""
@@ -103,6 +108,7 @@ class Finding:
             (self.evidence > self.null, f"no more evidence than chance and a bend show{self._few}"),
             (self.stability > STABLE, "not stable when samples are redrawn"),
             (self.confirmed, "only principal components show it, whose bends look like groups"),
+            (not self.repeated <= REPEATED, "latents from other weights show other groups"),
         ]
         found = [words for holds, words in reasons if not holds]
         if not found and self._few:

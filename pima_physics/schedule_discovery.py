@@ -3,9 +3,8 @@
 What a latent shows of the features depends on the weights that training began with: in some, a
 feature that others show clearly hardly parts, and unions of other features show more. Where
 features are in doubt, latents are therefore trained from other weights, for some steps only, and
-searched as well. The set with most supported nodes is kept, of equals that with the highest score.
-It is held in the first latent, like what components or fitted parameters show. Where two latents
-show the same nodes, a third would not settle the doubt.
+searched as well, until one is clear or two show the same (:mod:`pima_physics.discovery_looks`).
+What is kept is held in the first latent, like what components or fitted parameters show.
 """
 
 from __future__ import annotations
@@ -19,7 +18,8 @@ from typing import Any
 import torch
 
 from pima_physics.calibrate import Calibration, calibrate
-from pima_physics.discovery import Discovery, clearer, discover
+from pima_physics.discovery import Discovery, discover
+from pima_physics.discovery_looks import agreed, settled
 from pima_physics.distributed import from_first
 from pima_physics.errors import TrainingError
 from pima_physics.model import Network
@@ -72,34 +72,31 @@ def nodes_of(
     Parameters
     ----------
     kept : mapping
-        Parts of a checkpoint. "looked": the best so far, and how many looks were taken; the state
-        then has that of the next one.
+        Parts of a checkpoint. "looked": what was found so far; the state then has that of the
+        next look.
     """
-    if "looked" in kept:
-        best, looks = kept["looked"]
+    under_way = "looked" in kept
+    if under_way:
+        looks = list(kept["looked"])
     else:
         task.keeper.write(state=now.state())
-        best, looks = look(now.loop.network, task, fits, now.loop.seed), 1
-    under_way = "looked" in kept
-    while best.in_doubt and looks < LOOKS:
-        other = _beside(now, epochs, task, looks)
+        looks = [look(now.loop.network, task, fits, now.loop.seed)]
+    while (found := settled(looks)) is None and len(looks) < LOOKS:
+        other = _beside(now, epochs, task, len(looks))
         if under_way:
             restore(other.loop, kept["state"]["other"])
             under_way = False
         else:
-            task.keeper.write(looked=(best, looks), state=other.state())
-        looks += 1
-        log.info("features are in doubt: look %d, from other weights", looks)
+            task.keeper.write(looked=list(looks), state=other.state())
+        name = f"look {len(looks) + 1}"
+        log.info("features are in doubt: %s, from other weights", name)
         try:
-            warm_up(other, other.loop.epochs, _unseen(task, f"look {looks}"), fits)
+            warm_up(other, other.loop.epochs, _unseen(task, name), fits)
         except TrainingError as error:
-            log.warning("look %d came to nothing: %s", looks, error)
-            continue
-        found = look(other.loop.network, task, fits, other.loop.seed)
-        same, best = found.same_nodes(best), clearer(best, found, f"look {looks}")
-        if same:
+            log.warning("%s came to nothing: %s", name, error)
             break
-    return best
+        looks.append(look(other.loop.network, task, fits, other.loop.seed))
+    return found or agreed(looks)
 
 
 def _beside(now: Start, epochs: int, task: Task, number: int) -> Start:

@@ -18,7 +18,8 @@ from pima_physics import schedule_discovery, trainer
 from pima_physics.checkpoint import Keeper
 from pima_physics.cli_progress import Lines
 from pima_physics.datasets import circles
-from pima_physics.discovery import Discovery, clearer
+from pima_physics.discovery import Discovery
+from pima_physics.discovery_looks import agreed, repeated, settled
 from pima_physics.errors import TrainingError
 from pima_physics.evidence import nothing_found
 from pima_physics.results import FitResult
@@ -36,7 +37,9 @@ def found(
     """A discovery with so much evidence where .03 is asked for, in nats per sample."""
     pairs = zip(supported, evidence, strict=True)
     nothing = nothing_found(8, 2)
-    findings = [replace(nothing, supported=s, evidence=e, null=0.03) for s, e in pairs]
+    findings = [
+        replace(nothing, supported=s, evidence=e, null=0.03, stability=1.0) for s, e in pairs
+    ]
     findings = [replace(f, **({"representation": "latent"} | changes)) for f in findings]
     each = 2 ** len(findings)
     graph = graph_posterior(np.ones((2,) * len(findings)), generator=np.random.default_rng(0))
@@ -44,37 +47,92 @@ def found(
     return Discovery(tuple(findings), np.full((8, each), 1.0 / each), graph, (), listed)
 
 
-def parted(*groups: str) -> Discovery:
+def parted(*groups: str, like: Discovery | None = None) -> Discovery:
     """A doubtful discovery with these groups."""
-    like = found([True, False], [0.1, 0.1])
+    like = found([True, False], [0.1, 0.1]) if like is None else like
     each = [np.eye(2)[[int(g) for g in node]] for node in groups]
     pairs = zip(like.findings, each, strict=True)
     return replace(like, findings=tuple(replace(f, probability=p) for f, p in pairs))
+
+
+def names(discovery: Discovery | None) -> list[str]:
+    """Where the nodes were found."""
+    assert discovery is not None
+    return [f.representation for f in discovery.findings]
+
+
+ONE = parted("00001111", "00110011")
+TURNED = parted("00110011", "11110000")  # the same, with other names
+OTHER, THIRD = parted("00001111", "01010101"), parted("00001111", "01011010")
 
 
 # --- when, and what is kept ------------------------------------------------------------------
 
 
 def test_what_is_unsupported_or_hardly_shows_is_in_doubt() -> None:
-    assert not found([True, True], [0.1, 0.2]).in_doubt
-    assert found([True, False], [0.1, 0.2]).in_doubt
-    assert found([True, True], [0.04, 0.2]).in_doubt
-    assert found([True, True], [0.1, 0.2], 0.04).in_doubt
+    clear = found([True, True], [0.1, 0.2])
+    assert clear.clear and not clear.in_doubt
+    for weak in (
+        found([True, False], [0.1, 0.2]),
+        found([True, True], [0.04, 0.2]),
+        found([True, True], [0.1, 0.2], 0.04),
+    ):
+        assert weak.in_doubt and not weak.clear
     # Where nothing shows, chance is not asked again.
-    assert not found([False, False], [0.01, 0.1]).in_doubt
+    nothing = found([False, False], [0.01, 0.1])
+    assert not nothing.in_doubt and not nothing.clear
     # A single node is sought in more views than a latent, and given ones are not sought.
     assert not found([False], [0.01]).in_doubt
-    assert not found([True, True], [np.inf, np.inf], null=0.0).in_doubt
+    assert found([True, True], [np.inf, np.inf], null=0.0).clear
 
 
-def test_more_supported_nodes_are_kept_then_the_higher_score() -> None:
-    one, all_of_them = found([True, False], [0.1, 0.1]), found([True, True], [0.1, 0.1], 0.02)
-    assert clearer(all_of_them, one, "look 2") is all_of_them
-    assert clearer(one, one, "look 2") is one
-    kept = clearer(one, all_of_them, "look 2")
-    assert [f.representation for f in kept.findings] == ["latent (look 2)"] * 2
-    assert kept.candidates == all_of_them.candidates
-    assert clearer(one, found([True, False], [0.1, 0.1], 0.09), "look 2").score == 0.09
+def test_the_first_clear_one_is_kept() -> None:
+    clear = parted("00001111", "01010101", like=found([True, True], [0.1, 0.2]))
+    assert settled([clear]) is clear
+    assert settled([ONE]) is None
+    kept = settled([ONE, clear])
+    assert kept is not None
+    assert names(kept) == ["latent (look 2)"] * 2
+    assert np.isnan([f.repeated for f in kept.findings]).all()
+    # One in which nothing is supported is no better.
+    assert (
+        settled([ONE, parted("00001111", "01010101", like=found([False] * 2, [0.1] * 2))]) is None
+    )
+
+
+def test_else_one_that_two_latents_show() -> None:
+    assert repeated(ONE, TURNED) == pytest.approx([1.0, 1.0])
+    assert settled([ONE, OTHER]) is None
+    kept = settled([ONE, OTHER, TURNED])
+    assert kept is not None
+    assert names(kept) == ["latent", "latent"]  # of equals the first
+    assert [f.repeated for f in kept.findings] == pytest.approx([1.0, 1.0])
+    higher = parted("00110011", "11110000", like=found([True, False], [0.1, 0.1], 0.09))
+    assert names(settled([ONE, OTHER, higher])) == ["latent (look 3)"] * 2
+
+
+def test_else_the_one_most_like_the_others_without_what_these_do_not_show() -> None:
+    weak = found([True, True], [0.1, 0.1], 0.01)
+    middle = parted("00001111", "01010111", like=weak)
+    looks = [OTHER, middle, parted("00101101", "01010111", like=weak)]
+    assert settled(looks) is None
+    kept = agreed(looks)
+    assert names(kept) == ["latent (look 2)"] * 2
+    # The first node is that of the first look, the second that of the third.
+    assert [f.supported for f in kept.findings] == [True, True]
+    alone = agreed([parted("00101101", "00110011", like=weak), parted("00101101", "01010101")])
+    assert [f.supported for f in alone.findings] == [True, False]
+    assert alone.findings[1].doubt == "latents from other weights show other groups"
+    assert agreed([ONE]) is ONE
+
+
+def test_given_nodes_need_no_other_latent() -> None:
+    first, second = ONE.findings
+    mixed = replace(
+        ONE, findings=(replace(first, evidence=np.inf), replace(second, supported=True))
+    )
+    kept = agreed([mixed, parted("01010101", "00111010")])
+    assert [f.supported for f in kept.findings] == [True, False]
 
 
 # --- within a fit ----------------------------------------------------------------------------
@@ -141,27 +199,12 @@ def test_further_looks_are_no_longer_nor_more_than_they_need_to_be(
     run: tuple[Start, Task], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now, task = run
-    doubtful = found([False, True], [0.1, 0.1])
-    seen = looks(monkeypatch, *[doubtful] * LOOKS)
+    seen = looks(monkeypatch, ONE, OTHER, THIRD)
     trained: list[int] = []
     monkeypatch.setattr(schedule_discovery, "warm_up", lambda s, epochs, *_: trained.append(epochs))
-    assert nodes_of(now, 10_000, task, {}, {}) is doubtful
+    assert names(nodes_of(now, 10_000, task, {}, {})) == ["latent", "latent"]
     assert trained == [int(np.ceil(STEPS * 16 / task.train.size))] * (LOOKS - 1)
     assert len({id(network) for network in seen}) == LOOKS
-
-
-def test_nodes_that_two_latents_show_are_not_looked_for_in_a_third(
-    run: tuple[Start, Task], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    now, task = run
-    one = parted("00001111", "00110011")
-    other, again = parted("01010101", "00110011"), parted("00110011", "11110000")
-    assert one.same_nodes(again) and not one.same_nodes(other)
-    assert not one.same_nodes(found([True, False], [0.1, 0.1]))
-    seen = looks(monkeypatch, one, again)
-    assert nodes_of(now, 4, task, {}, {}) is one and len(seen) == 2
-    seen = looks(monkeypatch, one, other, again)
-    assert nodes_of(now, 4, task, {}, {}) is one and len(seen) == 3
 
 
 def test_a_look_that_diverges_changes_nothing(
@@ -175,8 +218,7 @@ def test_a_look_that_diverges_changes_nothing(
     looks(monkeypatch, doubtful)
     monkeypatch.setattr(schedule_discovery, "warm_up", diverge)
     assert nodes_of(now, 4, task, {}, {}) is doubtful
-    for number in range(2, LOOKS + 1):
-        assert f"look {number} came to nothing: the bound is not finite" in caplog.text
+    assert "look 2 came to nothing: the bound is not finite" in caplog.text
 
 
 # --- resumed ---------------------------------------------------------------------------------
@@ -193,8 +235,7 @@ def fit(**options: Any) -> FitResult:
 
 @pytest.fixture
 def always_in_doubt(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Discovery, "in_doubt", property(lambda self: True))
-    monkeypatch.setattr(Discovery, "same_nodes", lambda self, other: False)
+    monkeypatch.setattr(schedule_discovery, "settled", lambda looks: None)
 
 
 class DeadError(Exception):

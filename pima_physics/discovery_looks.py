@@ -1,0 +1,80 @@
+"""Which of several looks to keep, each at a latent trained from other weights.
+
+A set that is clear is. Else a set that two latents show: of wrong ones, the scores are higher at
+times, but each latent has its own. Where no two agree, the one is kept that is most like the
+others, and what these do not show is not supported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+
+from pima_physics.discovery import Discovery
+from pima_physics.evidence import REPEATED
+from pima_physics.nodesets import agreement
+
+Array = NDArray[np.float64]
+
+
+def settled(looks: Sequence[Discovery]) -> Discovery | None:
+    """The discovery to keep after the last look; None where another may tell more."""
+    last = looks[-1]
+    if last.clear or (len(looks) == 1 and not last.in_doubt):
+        return _named(last, len(looks))
+    for number, other in enumerate(looks[:-1], start=1):
+        if repeated(last, other).min() > REPEATED:
+            pair = [(number, other, last), (len(looks), last, other)]
+            number, one, other = max(pair, key=lambda p: _rank(p[1]))
+            return _named(_with_repeated(one, repeated(one, other)), number)
+    return None
+
+
+def agreed(looks: Sequence[Discovery]) -> Discovery:
+    """The look that is most like the others; nodes that none of these shows are not supported."""
+    if len(looks) == 1:
+        return looks[0]
+    each = [
+        [repeated(one, other) for j, other in enumerate(looks) if j != k]
+        for k, one in enumerate(looks)
+    ]
+    best = max(range(len(looks)), key=lambda k: float(np.mean(each[k])))
+    return _named(_with_repeated(looks[best], np.max(each[best], axis=0)), best + 1)
+
+
+def repeated(one: Discovery, other: Discovery) -> Array:
+    """Agreement of every node with that of another look, matched one to one, (node,)."""
+    same = np.array(
+        [[agreement(a.probability, b.probability) for b in other.findings] for a in one.findings]
+    )
+    rows, columns = linear_sum_assignment(-same)
+    return same[rows, columns]
+
+
+def _rank(found: Discovery) -> tuple[int, float]:
+    return sum(f.supported for f in found.findings), found.score
+
+
+def _with_repeated(found: Discovery, each: Array) -> Discovery:
+    """With what other looks say of every node; given ones need no other."""
+    pairs = zip(found.findings, map(float, each), strict=True)
+    findings = (
+        replace(f, repeated=r, supported=f.supported and r > REPEATED)
+        if np.isfinite(f.evidence)
+        else f
+        for f, r in pairs
+    )
+    return replace(found, findings=tuple(findings))
+
+
+def _named(found: Discovery, number: int) -> Discovery:
+    """A look after the first says so wherever it says where a node was found."""
+    if number == 1:
+        return found
+    names = [f"{f.representation} (look {number})" for f in found.findings]
+    pairs = zip(found.findings, names, strict=True)
+    return replace(found, findings=tuple(replace(f, representation=name) for f, name in pairs))
