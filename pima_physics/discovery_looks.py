@@ -1,8 +1,8 @@
 """Which of several looks to keep, each at a latent trained from other weights.
 
 A set that is clear is. Else a set that two latents show: of wrong ones, the scores are higher at
-times, but each latent has its own. Where no two agree, the one is kept that is most like the
-others, and what these do not show is not supported.
+times, but each latent has its own. Where no two agree the first is kept, and what no other shows
+is not supported.
 """
 
 from __future__ import annotations
@@ -34,16 +34,11 @@ def settled(looks: Sequence[Discovery]) -> Discovery | None:
     return None
 
 
-def agreed(looks: Sequence[Discovery]) -> Discovery:
-    """The look that is most like the others; nodes that none of these shows are not supported."""
-    if len(looks) == 1:
-        return looks[0]
-    each = [
-        [repeated(one, other) for j, other in enumerate(looks) if j != k]
-        for k, one in enumerate(looks)
-    ]
-    best = max(range(len(looks)), key=lambda k: float(np.mean(each[k])))
-    return _named(_with_repeated(looks[best], np.max(each[best], axis=0)), best + 1)
+def unsettled(looks: Sequence[Discovery]) -> Discovery:
+    """The first of looks that differ; its nodes that no other shows are not supported."""
+    first, *others = looks
+    each = [repeated(first, other) for other in others]
+    return _with_repeated(first, np.max(each, axis=0)) if each else first
 
 
 def repeated(one: Discovery, other: Discovery) -> Array:

@@ -19,7 +19,7 @@ import torch
 
 from pima_physics.calibrate import Calibration, calibrate
 from pima_physics.discovery import Discovery, discover
-from pima_physics.discovery_looks import agreed, settled
+from pima_physics.discovery_looks import settled, unsettled
 from pima_physics.distributed import from_first
 from pima_physics.errors import TrainingError
 from pima_physics.model import Network
@@ -96,7 +96,7 @@ def nodes_of(
             log.warning("%s came to nothing: %s", name, error)
             break
         looks.append(look(other.loop.network, task, fits, other.loop.seed))
-    return found or agreed(looks)
+    return found or unsettled(looks)
 
 
 def _beside(now: Start, epochs: int, task: Task, number: int) -> Start:

@@ -19,7 +19,7 @@ from pima_physics.checkpoint import Keeper
 from pima_physics.cli_progress import Lines
 from pima_physics.datasets import circles
 from pima_physics.discovery import Discovery
-from pima_physics.discovery_looks import agreed, repeated, settled
+from pima_physics.discovery_looks import repeated, settled, unsettled
 from pima_physics.errors import TrainingError
 from pima_physics.evidence import nothing_found
 from pima_physics.results import FitResult
@@ -111,19 +111,15 @@ def test_else_one_that_two_latents_show() -> None:
     assert names(settled([ONE, OTHER, higher])) == ["latent (look 3)"] * 2
 
 
-def test_else_the_one_most_like_the_others_without_what_these_do_not_show() -> None:
-    weak = found([True, True], [0.1, 0.1], 0.01)
-    middle = parted("00001111", "01010111", like=weak)
-    looks = [OTHER, middle, parted("00101101", "01010111", like=weak)]
+def test_else_the_first_without_what_no_other_shows() -> None:
+    looks = [replace(OTHER, findings=tuple(replace(f, supported=True) for f in OTHER.findings))]
+    assert unsettled(looks) is looks[0]
+    looks += [ONE, THIRD]
     assert settled(looks) is None
-    kept = agreed(looks)
-    assert names(kept) == ["latent (look 2)"] * 2
-    # The first node is that of the first look, the second that of the third.
-    assert [f.supported for f in kept.findings] == [True, True]
-    alone = agreed([parted("00101101", "00110011", like=weak), parted("00101101", "01010101")])
-    assert [f.supported for f in alone.findings] == [True, False]
-    assert alone.findings[1].doubt == "latents from other weights show other groups"
-    assert agreed([ONE]) is ONE
+    kept = unsettled(looks)
+    assert names(kept) == ["latent", "latent"]
+    assert [f.supported for f in kept.findings] == [True, False]
+    assert kept.findings[1].doubt == "latents from other weights show other groups"
 
 
 def test_given_nodes_need_no_other_latent() -> None:
@@ -131,7 +127,7 @@ def test_given_nodes_need_no_other_latent() -> None:
     mixed = replace(
         ONE, findings=(replace(first, evidence=np.inf), replace(second, supported=True))
     )
-    kept = agreed([mixed, parted("01010101", "00111010")])
+    kept = unsettled([mixed, parted("01010101", "00111010")])
     assert [f.supported for f in kept.findings] == [True, False]
 
 
