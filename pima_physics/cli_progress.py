@@ -46,7 +46,7 @@ class Lines:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock, self._phase = clock, ""
         # Seconds and epoch at which the epochs that follow one another began.
-        self._start, self._first, self._next = 0.0, 0, (0, 0)
+        self._start, self.first, self._next = 0.0, 0, (0, 0)
         self._last = 0.0
 
     def __enter__(self) -> Lines:
@@ -59,7 +59,7 @@ class Lines:
         """Write the record where its turn has come."""
         now = self._clock()
         if (record.epoch, record.epochs) != self._next:
-            self._start, self._first = now, record.epoch
+            self._start, self.first = now, record.epoch
         self._next = record.epoch + 1, record.epochs
         due = now - self._last >= SECONDS_BETWEEN_LINES
         if record.phase == self._phase and record.epoch < record.epochs and not due:
@@ -76,7 +76,7 @@ class Lines:
 
     def _remaining(self, record: Record, now: float) -> str:
         """Expected seconds to the end, at the mean speed so far."""
-        done = record.epoch - self._first  # the clock starts when the first epoch has ended
+        done = record.epoch - self.first  # the clock starts when the first epoch has ended
         if not done or record.epoch >= record.epochs:
             return ""
         return f"  about {(now - self._start) / done * (record.epochs - record.epoch):.0f} s left"
@@ -112,7 +112,6 @@ class Bar:
             transient=True,
         )
         self._task: Any = None
-        self._next = (0, 0)
 
     def __enter__(self) -> Bar:
         self._progress.start()
@@ -129,11 +128,10 @@ class Bar:
     def __call__(self, record: Record) -> None:
         """Move the bar; a new one starts where epochs do not follow one another (a restart)."""
         self._lines(record)
-        if self._task is None or (record.epoch, record.epochs) != self._next:
+        if record.epoch == self._lines.first:
             if self._task is not None:
                 self._progress.remove_task(self._task)
             self._task = self._progress.add_task(record.phase, total=record.epochs, terms="")
-        self._next = record.epoch + 1, record.epochs
         self._progress.update(
             self._task,
             completed=record.epoch,
