@@ -8,7 +8,7 @@ rename. A process that dies at any moment therefore leaves the former checkpoint
 part      holds
 ========  ==========================================================================
 fits      laws fitted to single samples (`Calibration`), once per start
-looked    the best `Discovery` so far and how many looks were taken, until it is found
+looked    a `Discovery` of each look so far, while another is under way
 found     the `Discovery`, once per start
 best      the best finished start, where there are several
 state     weights, optimiser, generator, position, history: all that changes by step
