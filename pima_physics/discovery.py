@@ -83,7 +83,7 @@ class Discovery:
 
         Nodes that were given are, and one by itself is sought in more than a latent.
         """
-        sought = [f for f in self.findings if np.isfinite(f.evidence)]
+        sought = [f for f in self.findings if not f.given]
         if len(self.findings) < 2 or not sought:
             return True
         asked = [CLEAR * f.null for f in sought]
@@ -93,9 +93,7 @@ class Discovery:
     @property
     def in_doubt(self) -> bool:
         """Whether another latent may show more: not clear, but something is supported."""
-        return not self.clear and any(
-            f.supported and np.isfinite(f.evidence) for f in self.findings
-        )
+        return not self.clear and any(f.supported and not f.given for f in self.findings)
 
     def doubt(self, intervened: NDArray[np.bool_] | None = None) -> Array:
         """Share of wrong labels of every node as its probabilities say; see `doubt_of`."""

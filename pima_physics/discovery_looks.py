@@ -12,7 +12,6 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
 from pima_physics.discovery import Discovery
 from pima_physics.evidence import REPEATED
@@ -28,9 +27,9 @@ def settled(looks: Sequence[Discovery]) -> Discovery | None:
         return _named(last, len(looks))
     for number, other in enumerate(looks[:-1], start=1):
         if repeated(last, other).min() > REPEATED:
-            pair = [(number, other, last), (len(looks), last, other)]
-            number, one, other = max(pair, key=lambda p: _rank(p[1]))
-            return _named(_with_repeated(one, repeated(one, other)), number)
+            if _rank(last) > _rank(other):
+                return _named(_with_repeated(last, repeated(last, other)), len(looks))
+            return _named(_with_repeated(other, repeated(other, last)), number)
     return None
 
 
@@ -43,6 +42,8 @@ def unsettled(looks: Sequence[Discovery]) -> Discovery:
 
 def repeated(one: Discovery, other: Discovery) -> Array:
     """Agreement of every node with that of another look, matched one to one, (node,)."""
+    from scipy.optimize import linear_sum_assignment
+
     same = np.array(
         [[agreement(a.probability, b.probability) for b in other.findings] for a in one.findings]
     )
@@ -58,9 +59,7 @@ def _with_repeated(found: Discovery, each: Array) -> Discovery:
     """With what other looks say of every node; given ones need no other."""
     pairs = zip(found.findings, map(float, each), strict=True)
     findings = (
-        replace(f, repeated=r, supported=f.supported and r > REPEATED)
-        if np.isfinite(f.evidence)
-        else f
+        f if f.given else replace(f, repeated=r, supported=f.supported and r > REPEATED)
         for f, r in pairs
     )
     return replace(found, findings=tuple(findings))
@@ -70,6 +69,7 @@ def _named(found: Discovery, number: int) -> Discovery:
     """A look after the first says so wherever it says where a node was found."""
     if number == 1:
         return found
-    names = [f"{f.representation} (look {number})" for f in found.findings]
-    pairs = zip(found.findings, names, strict=True)
-    return replace(found, findings=tuple(replace(f, representation=name) for f, name in pairs))
+    named = (
+        replace(f, representation=f"{f.representation} (look {number})") for f in found.findings
+    )
+    return replace(found, findings=tuple(named))

@@ -90,6 +90,11 @@ class Finding:
     independent: float = float("nan")
     repeated: float = float("nan")
 
+    @property
+    def given(self) -> bool:
+        """Whether labels name it, so that nothing was sought."""
+        return bool(np.isinf(self.evidence))
+
     def among(self, groups: NDArray[np.int64] | None) -> Finding:
         """The same where samples of a group (sample,) belong together: chance shows more."""
         size = len(self.probability)

@@ -17,7 +17,7 @@ from pima_physics.elbo import ANCHOR
 from pima_physics.mixture import Statistics
 from pima_physics.model import PIMA, Network
 from pima_physics.schedule_discovery import calibrated, nodes_of, warm_up
-from pima_physics.schedule_epoch import Free, Start, Task, agreement, run_epoch
+from pima_physics.schedule_epoch import Free, Start, Task, agreement, begin, run_epoch
 from pima_physics.stream import known_part
 from pima_physics.structure import (
     best_network,
@@ -27,8 +27,7 @@ from pima_physics.structure import (
 )
 from pima_physics.structure_errors import doubt_of
 from pima_physics.trainer import joint_counts, update_graph
-from pima_physics.trainer_failures import lowest_bound
-from pima_physics.trainer_loop import EpochRecord, Options, restore, snapshot, start
+from pima_physics.trainer_loop import EpochRecord, Options, restore, snapshot
 
 Array = NDArray[Any]
 
@@ -95,10 +94,9 @@ def run(
         The bound became non-finite, also with a smaller learning rate.
     """
     kept = kept or {}
-    device = next(iter(task.train.modalities.values())).present.device
-    network = model.build(infos, seed=seed).to(device, dtype)
-    now = Start(start(network, options, seed=seed, epochs=epochs))
-    now.loop.floor = lowest_bound(network, task.train)
+    now = begin(model, infos, task.train, options, seed=seed, epochs=epochs, dtype=dtype)
+    network = now.loop.network
+    device = network.outcomes.device
     phases = Phases.of(epochs)
     if "state" in kept:
         restore(now.loop, kept["state"]["loop"])

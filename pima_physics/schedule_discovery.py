@@ -24,9 +24,8 @@ from pima_physics.distributed import from_first
 from pima_physics.errors import TrainingError
 from pima_physics.model import Network
 from pima_physics.representations import representations, with_most
-from pima_physics.schedule_epoch import Start, Task, run_epoch
-from pima_physics.trainer_failures import lowest_bound
-from pima_physics.trainer_loop import restore, start
+from pima_physics.schedule_epoch import Start, Task, begin, run_epoch
+from pima_physics.trainer_loop import restore
 
 log = logging.getLogger("pima_physics.training")
 
@@ -75,17 +74,16 @@ def nodes_of(
         Parts of a checkpoint. "looked": what was found so far; the state then has that of the
         next look.
     """
-    under_way = "looked" in kept
-    if under_way:
-        looks = list(kept["looked"])
-    else:
+    looks = list(kept.get("looked", ()))
+    under_way = kept["state"]["other"] if looks else None
+    if not looks:
         task.keeper.write(state=now.state())
         looks = [look(now.loop.network, task, fits, now.loop.seed)]
     while (found := settled(looks)) is None and len(looks) < LOOKS:
         other = _beside(now, epochs, task, len(looks))
-        if under_way:
-            restore(other.loop, kept["state"]["other"])
-            under_way = False
+        if under_way is not None:
+            restore(other.loop, under_way)
+            under_way = None
         else:
             task.keeper.write(looked=list(looks), state=other.state())
         name = f"look {len(looks) + 1}"
@@ -104,11 +102,10 @@ def _beside(now: Start, epochs: int, task: Task, number: int) -> Start:
     one = now.loop
     model, infos, like = one.network.model, one.network.infos, one.network.mixture.mean
     seed = one.seed + OTHER_SEED + number
-    network = model.build(infos, seed=seed).to(like.device, like.dtype)
     enough = math.ceil(STEPS * one.options.batch_size / task.train.size)
-    loop = start(network, one.options, seed=seed, epochs=min(epochs, enough))
-    loop.floor = lowest_bound(network, task.train)
-    return Start(loop, beside=now)
+    epochs = min(epochs, enough)
+    made = begin(model, infos, task.train, one.options, seed=seed, epochs=epochs, dtype=like.dtype)
+    return replace(made, beside=now)
 
 
 def _unseen(task: Task, name: str) -> Task:

@@ -13,14 +13,14 @@ import torch
 
 from pima_physics.calibrate import Calibration
 from pima_physics.checkpoint import Keeper
-from pima_physics.dataset import Data
+from pima_physics.dataset import Data, ModalityInfo
 from pima_physics.errors import SolveError, TrainingError
 from pima_physics.inference import infer
-from pima_physics.model import Network
+from pima_physics.model import PIMA, Network
 from pima_physics.stream import told
 from pima_physics.trainer import evaluate, train_epoch
-from pima_physics.trainer_failures import DivergedError
-from pima_physics.trainer_loop import EpochRecord, Loop, Progress, capture, restore
+from pima_physics.trainer_failures import DivergedError, lowest_bound
+from pima_physics.trainer_loop import EpochRecord, Loop, Options, Progress, capture, restore, start
 
 log = logging.getLogger("pima_physics.training")
 
@@ -93,6 +93,23 @@ class Start:
         epochs = ", ".join(map(str, dict.fromkeys(halved)))
         text = f"the learning rate was halved {len(halved)} times, as the bound diverged in epoch"
         return (f"{text} {epochs}",) if halved else ()
+
+
+def begin(
+    model: PIMA,
+    infos: Mapping[str, ModalityInfo],
+    train: Data,
+    options: Options,
+    *,
+    seed: int,
+    epochs: int,
+    dtype: torch.dtype,
+) -> Start:
+    """A run from the initial weights of a seed, on the device of its training samples."""
+    device = next(iter(train.modalities.values())).present.device
+    loop = start(model.build(infos, seed=seed).to(device, dtype), options, seed=seed, epochs=epochs)
+    loop.floor = lowest_bound(loop.network, train)
+    return Start(loop)
 
 
 def run_epoch(

@@ -17,10 +17,9 @@ from pima_physics.proposal import Proposal, propose
 from pima_physics.representations import representations
 from pima_physics.schedule import Phases
 from pima_physics.schedule_discovery import warm_up
-from pima_physics.schedule_epoch import Start, Task
+from pima_physics.schedule_epoch import Task, begin
 from pima_physics.stream import known_part
-from pima_physics.trainer_failures import lowest_bound
-from pima_physics.trainer_loop import Progress, start
+from pima_physics.trainer_loop import Progress
 from pima_physics.training import options_for, prepare_fit, resolve_device
 
 # Stands in for the nodes while the latent is trained with a unit prior.
@@ -82,11 +81,11 @@ def propose_nodes(
         dtype=dtype,
     )
     where = resolve_device(device)
-    network = model.build(prepared.infos, seed=seed).to(where, getattr(torch, dtype))
     train, held_out = prepared.train.to(where), prepared.validation.to(where)
     options = options_for(len(prepared.parts.train), batch_size, learning_rate)
-    now = Start(start(network, options, seed=seed, epochs=epochs))
-    now.loop.floor = lowest_bound(network, train)
+    kind = getattr(torch, dtype)
+    now = begin(model, prepared.infos, train, options, seed=seed, epochs=epochs, dtype=kind)
+    network = now.loop.network
     known = known_part(train, network, seed=seed)
     task = Task(train, held_out, progress, 1, Keeper(None, stop))
     fits = calibrate(network, known.data, seed=seed)
