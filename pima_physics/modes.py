@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -160,69 +162,64 @@ def _sorted(m: Mixture1D) -> Mixture1D:
     )
 
 
-def _isotonic_scores(mass: Array) -> Array:
+def full_cuts(mixture: Mixture1D, outcomes: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The projections in which all groups part, and their cuts (projection, cut)."""
+    cuts = [cuts_of(mixture.take(j)) for j in range(len(mixture.mean))]
+    some = [j for j, c in enumerate(cuts) if len(c) == outcomes - 1]
+    found = np.array([cuts[j] for j in some], dtype=np.int64).reshape(len(some), outcomes - 1)
+    return np.array(some, dtype=np.int64), found
+
+
+def cuts_of(mixture: Mixture1D) -> NDArray[np.int64]:
+    """Bins at the valleys between neighbouring means, where the likeliest group changes."""
+    label = mixture.responsibility[0].argmax(0)
+    cuts = []
+    for k, (left, right) in enumerate(zip(mixture.mean[0][:-1], mixture.mean[0][1:], strict=True)):
+        between = np.flatnonzero((left < CENTRES) & (right > CENTRES) & (label > k))
+        if len(between):
+            cuts.append(between[0])
+    return np.unique(np.array(cuts, dtype=np.int64))
+
+
+def _isotonic_scores(mass: Sequence[float]) -> list[float]:
     """Best log likelihood of a non-decreasing density on every prefix, by pooling adjacent bins.
 
     The maximum-likelihood monotone density is the slope of the greatest convex minorant of the
     cumulative mass (Grenander 1956); its log likelihood is sum(block mass * log(block mean)).
     """
-    score = [0.0]
-    blocks: list[tuple[float, int, float]] = []
-    value = 0.0
-    for bin_mass in mass.tolist():  # Python numbers: this loop is a third of the search
-        block, size = bin_mass, 1
-        while blocks and blocks[-1][0] * size >= block * blocks[-1][1]:
-            other, width, term = blocks.pop()
-            value -= term
-            block, size = block + other, size + width
+    scores, value = [0.0], 0.0
+    blocks: list[float] = []
+    sizes: list[int] = []
+    terms: list[float] = []
+    for block in mass:  # Python numbers: this loop is a third of the search
+        size = 1
+        while blocks and blocks[-1] * size >= block * sizes[-1]:
+            block += blocks.pop()
+            size += sizes.pop()
+            value -= terms.pop()
         term = block * math.log(block / size) if block > 0.0 else 0.0
-        blocks.append((block, size, term))
+        blocks.append(block)
+        sizes.append(size)
+        terms.append(term)
         value += term
-        score.append(value)
-    return np.array(score)
+        scores.append(value)
+    return scores
 
 
-def unimodal_score(mass: Array) -> float:
+def unimodal_score(mass: Sequence[float]) -> float:
     """Largest sum(mass * log(bin probability)) over unimodal bin probabilities.
 
     All splits into a rising and a falling part are tried, each part at its monotone optimum.
+    Empty bins at the ends are left out: the best density is zero there.
     """
-    rising = _isotonic_scores(mass)
-    falling = _isotonic_scores(mass[::-1])[::-1]
-    return float((rising + falling).max())
-
-
-def unimodal_scores(masses: Array) -> Array:
-    """The same for many masses (row, bin) at once: pooling goes on in all rows together."""
-    rising = _isotonic_rows(masses)
-    falling = _isotonic_rows(masses[:, ::-1])[:, ::-1]
-    return (rising + falling).max(1)
-
-
-def _isotonic_rows(masses: Array) -> Array:
-    """`_isotonic_scores` of every row, shape (row, bin + 1)."""
-    rows, bins = masses.shape
-    # Blocks in a pile per row; below the lowest is one that is never pooled.
-    block, size, term = (np.zeros((bins + 1, rows)) for _ in range(3))
-    block[0], size[0] = -1.0, 1.0
-    top, every = np.zeros(rows, dtype=np.int64), np.arange(rows)
-    value, score = np.zeros(rows), np.zeros((rows, bins + 1))
-    for t in range(bins):
-        new, width, on = masses[:, t].copy(), np.ones(rows), every
-        while len(on):
-            k = top[on]
-            pooled = block[k, on] * width[on] >= new[on] * size[k, on]
-            on, k = on[pooled], k[pooled]
-            value[on] -= term[k, on]
-            new[on] += block[k, on]
-            width[on] += size[k, on]
-            top[on] = k - 1
-        top += 1
-        block[top, every], size[top, every] = new, width
-        term[top, every] = new * np.log(np.where(new > 0.0, new / width, 1.0))
-        value += term[top, every]
-        score[:, t + 1] = value
-    return score
+    first, end = 0, len(mass)
+    while end and mass[end - 1] == 0.0:
+        end -= 1
+    while first < end and mass[first] == 0.0:
+        first += 1
+    inside = mass[first:end]
+    rising, falling = _isotonic_scores(inside), _isotonic_scores(inside[::-1])
+    return max([a + b for a, b in zip(rising, reversed(falling), strict=True)])
 
 
 def multimodality(mass: Array, cuts: NDArray[np.int64]) -> float:
@@ -240,8 +237,12 @@ def multimodality(mass: Array, cuts: NDArray[np.int64]) -> float:
     cuts : int array
         Bins at which a new piece begins.
     """
-    whole = unimodal_score(mass.reshape(-1, COARSE).sum(1))
-    return max(0.0, sum(unimodal_score(p) for p in _pieces(mass, cuts)) - whole)
+    whole: list[float] = _coarse(mass).tolist()
+    edges = [0, *_places(cuts), len(whole)]
+    pieces = [whole[a:b] for a, b in pairwise(edges)]
+    if sum(map(any, pieces)) < 2:
+        return 0.0
+    return max(0.0, sum(map(unimodal_score, pieces)) - unimodal_score(whole))
 
 
 def multimodality_of_all(mass: Array, cuts: NDArray[np.int64]) -> float:
@@ -249,12 +250,7 @@ def multimodality_of_all(mass: Array, cuts: NDArray[np.int64]) -> float:
 
     In the sum a clear cut would pay for one through the middle of a group.
     """
-    pieces = _pieces(mass, cuts)
-    score = [unimodal_score(p) for p in pieces]
-    # Without a cut its neighbours are one piece; the others stay as they are.
-    joined = [unimodal_score(np.concatenate(pair)) for pair in pairwise(pieces)]
-    lost = [a + b - both for (a, b), both in zip(pairwise(score), joined, strict=True)]
-    return len(cuts) * max(0.0, min(lost, default=0.0))
+    return len(cuts) * min(_lost(_coarse(mass).tolist(), _places(cuts)), default=0.0)
 
 
 def lost_without(masses: Array, cuts: NDArray[np.int64]) -> Array:
@@ -266,22 +262,24 @@ def lost_without(masses: Array, cuts: NDArray[np.int64]) -> Array:
     cuts : int array, shape (row, cut)
         The same number in every row.
     """
-    coarse = masses.reshape(len(masses), -1, COARSE).sum(2)
-    bins = coarse.shape[1]
-    at = np.round(cuts / COARSE).astype(np.int64)
-    edges = np.pad(at, ((0, 0), (1, 1)), constant_values=((0, 0), (0, bins)))
-    place = np.arange(bins)
-
-    def scores(left: NDArray[np.int64], right: NDArray[np.int64]) -> Array:
-        inside = (place >= left[..., None]) & (place < right[..., None])
-        parts = np.where(inside, coarse[:, None], 0.0).reshape(-1, bins)
-        return unimodal_scores(parts).reshape(left.shape)
-
-    piece, joined = scores(edges[:, :-1], edges[:, 1:]), scores(edges[:, :-2], edges[:, 2:])
-    return np.maximum(piece[:, :-1] + piece[:, 1:] - joined, 0.0)
+    rows = zip(_coarse(masses).tolist(), _places(cuts), strict=True)
+    return np.array([_lost(mass, at) for mass, at in rows]).reshape(cuts.shape)
 
 
-def _pieces(mass: Array, cuts: NDArray[np.int64]) -> list[Array]:
-    """Mass between cuts in coarse bins; empty between cuts in the same coarse bin."""
-    coarse = mass.reshape(-1, COARSE).sum(1)
-    return np.split(coarse, np.round(cuts / COARSE).astype(np.int64))
+def _lost(mass: list[float], at: list[int]) -> list[float]:
+    """Without a cut its neighbours are one piece; the others stay as they are."""
+    edges = [0, *at, len(mass)]
+    score = [unimodal_score(mass[a:b]) for a, b in pairwise(edges)]
+    joined = [unimodal_score(mass[a:b]) for a, b in zip(edges, edges[2:], strict=False)]
+    each = zip(pairwise(score), joined, strict=True)
+    return [max(0.0, a + b - both) for (a, b), both in each]
+
+
+def _coarse(mass: Array) -> Array:
+    """Mass (..., bin) in coarse bins."""
+    return mass.reshape(*mass.shape[:-1], -1, COARSE).sum(-1)
+
+
+def _places(cuts: NDArray[np.int64]) -> Any:
+    """Cuts in coarse bins, as Python numbers."""
+    return np.round(cuts / COARSE).astype(np.int64).tolist()

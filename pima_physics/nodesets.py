@@ -26,13 +26,14 @@ from numpy.typing import NDArray
 from pima_physics.modes import (
     BINS,
     Mixture1D,
+    cuts_of,
     fit_mixture,
     histograms,
     multimodality,
     multimodality_of_all,
 )
 from pima_physics.nodesets_order import in_any_order
-from pima_physics.pursuit import blind_axes, cuts_of, masses_in_cells, within_cells
+from pima_physics.pursuit import blind_axes, masses_in_cells, within_cells
 from pima_physics.views import View
 
 Array = NDArray[np.float64]
@@ -196,8 +197,8 @@ def _axis_in(view: View, nodes: Sequence[Node], j: int) -> Array:
     node, cells = nodes[j], cells_of(others, view.present)
     score = node.score[view.present]
     if cells is not None:
-        found = node.probability[view.present][:, None]
-        score = within_cells(found, node.mixture.weight, cells)[:, 0] @ node.mixture.mean[0]
+        found = within_cells(node.probability[view.present], node.mixture.weight[0], cells)
+        score = found @ node.mixture.mean[0]
     return blind_axes(view.white, score[:, None], columns_of(others, view.present))
 
 
@@ -271,15 +272,17 @@ def joint_code(labels: NDArray[np.int64]) -> NDArray[np.int64]:
     """One number 0, 1, ... per distinct row."""
     code = np.zeros(len(labels), dtype=np.int64)
     for column in labels.T:
-        code = code * (column.max() + 1) + column
-    return np.unique(code, return_inverse=True)[1].reshape(-1)
+        code = code * (column.max(initial=0) + 1) + column
+        code = (np.cumsum(np.bincount(code) > 0) - 1)[code]
+    return code
 
 
 def agreement(a: Array, b: Array) -> float:
     """Cramer-like agreement of two soft partitions, 0 to 1."""
     if a.shape[1] != b.shape[1]:
         return 0.0
-    x, y = a - a.mean(0), b - b.mean(0)
+    ones = np.full(len(a), 1.0 / len(a))  # a product: means of so few columns are slow
+    x, y = a - ones @ a, b - ones @ b
     cross = np.linalg.norm(x.T @ y, "nuc")
     return float(cross / (np.linalg.norm(x) * np.linalg.norm(y) + 1e-12))
 

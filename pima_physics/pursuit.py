@@ -25,12 +25,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
 from pima_physics.modes import (
     BINS,
-    CENTRES,
     Mixture1D,
+    cuts_of,
     fit_mixture,
     histograms,
     multimodality_of_all,
@@ -41,6 +40,9 @@ Array = NDArray[np.float64]
 # Keeps the regressions solvable where a partition is constant or follows from the others.
 RIDGE = 1e-6
 NOISE_FLOOR = 1e-3
+# Cosines of directions that are the same, and of those that go the same way: every few steps only
+# the likeliest of them goes on.
+REPEATED, ALIKE, MERGING = 0.999, 0.98, 6
 
 
 @dataclass(frozen=True)
@@ -135,23 +137,25 @@ def within_cells(probability: Array, weight: Array, cells: NDArray[np.int64]) ->
 
     Parameters
     ----------
-    probability : array, shape (sample, direction, outcome)
+    probability : array, shape (sample, outcome)
         With the weights of all samples.
-    weight : array, shape (direction, outcome)
+    weight : array, shape (outcome,)
     cells : int array, shape (sample,)
+        None of them empty.
     """
-    samples, size = len(cells), int(cells.max(initial=0)) + 1
-    if size == 1:
-        return probability
-    member = sparse.csr_array((np.ones(samples), (cells, np.arange(samples))), (size, samples))
-    counts = np.bincount(cells, minlength=size).clip(min=1)
-    shares = (member @ probability.reshape(samples, -1)) / counts[:, None]
-    own = shares.reshape(size, *weight.shape)
-    # Half the common weights: those of a small cell are uncertain, and a cell's own alone would
-    # let the other partitions decide.
-    ratio = 0.5 + 0.5 * own / np.maximum(weight, 1e-12)
-    found = probability * ratio[cells]
-    return found / np.maximum(found.sum(-1, keepdims=True), 1e-300)
+    counts = np.bincount(cells)
+    own = np.stack([np.bincount(cells, p) for p in probability.T], axis=1) / counts[:, None]
+    found = probability * _tilt(own, weight)[cells]
+    return found / np.maximum(found.sum(1, keepdims=True), 1e-300)
+
+
+def _tilt(own: Array, weight: Array) -> Array:
+    """Factors from common weights to those of a cell.
+
+    Half the common weights: those of a small cell are uncertain, and a cell's own alone would let
+    the other partitions decide.
+    """
+    return 0.5 + 0.5 * own / np.maximum(weight, 1e-12)
 
 
 def masses_in_cells(
@@ -205,7 +209,10 @@ def pursue(
     """
     directions = start
     mixture: Mixture1D | None = None
-    for _ in range(steps):
+    for step in range(steps):
+        if mixture is not None and step % MERGING == 0:
+            kept = _likeliest(directions, mixture, ALIKE)
+            directions, mixture = directions[kept], mixture.take(kept)
         index, mass = histograms(white @ directions.T)
         if mixture is None:
             mixture = fit_mixture(mass, outcomes, iterations=8)
@@ -213,15 +220,28 @@ def pursue(
             mixture = fit_mixture(mass, outcomes, iterations=4, start=mixture)
         directions = blind_axes(white, _scores(mixture, index, cells), others)
     assert mixture is not None
-    return distinct_rows(directions[mixture.log_likelihood.argsort()[::-1]])
+    return directions[_likeliest(directions, mixture, REPEATED)]
+
+
+def _likeliest(directions: Array, mixture: Mixture1D, cosine: float) -> NDArray[np.int64]:
+    """Places of the directions that do not repeat a likelier one, the likeliest first."""
+    order = mixture.log_likelihood.argsort()[::-1]
+    return order[_distinct(directions[order], cosine)]
 
 
 def _scores(mixture: Mixture1D, index: NDArray[np.int64], cells: NDArray[np.int64] | None) -> Array:
-    """Expected group mean of every sample along every direction."""
-    if cells is None:
+    """Expected group mean of every sample along every direction, `within_cells` of the others.
+
+    It depends on a sample's cell and bin alone, which are fewer than the samples.
+    """
+    if cells is None or not cells.any():
         return expected_means(mixture, index)
-    found = mixture.responsibility.transpose(0, 2, 1)[np.arange(index.shape[1]), index]
-    return np.einsum("nsk,sk->ns", within_cells(found, mixture.weight, cells), mixture.mean)
+    masses = masses_in_cells(cells, index)[0].transpose(1, 0, 2)
+    own = masses @ mixture.responsibility.transpose(0, 2, 1)
+    tilt = _tilt(own, mixture.weight[:, None])
+    total = tilt @ mixture.responsibility
+    score = (tilt * mixture.mean[:, None]) @ mixture.responsibility / np.maximum(total, 1e-300)
+    return score[np.arange(len(score)), cells[:, None], index]
 
 
 def expected_means(mixture: Mixture1D, index: NDArray[np.int64]) -> Array:
@@ -249,13 +269,20 @@ def starting_directions(white: Array, starts: int, rng: np.random.Generator) -> 
     return random / np.linalg.norm(random, axis=1, keepdims=True)
 
 
-def distinct_rows(directions: Array, *, cosine: float = 0.999) -> Array:
+def distinct_rows(directions: Array, *, cosine: float = REPEATED) -> Array:
     """The directions that do not (up to sign) repeat an earlier one."""
-    kept: list[Array] = []
-    for a in directions:
-        if all(abs(a @ b) < cosine for b in kept):
-            kept.append(a)
-    return np.array(kept)
+    return directions[_distinct(directions, cosine)]
+
+
+def _distinct(directions: Array, cosine: float) -> list[int]:
+    same = np.abs(directions @ directions.T) >= cosine
+    repeated = np.zeros(len(directions), dtype=bool)
+    kept = []
+    for i, row in enumerate(same):
+        if not repeated[i]:
+            kept.append(i)
+            repeated |= row
+    return kept
 
 
 def evidence_along(white: Array, directions: Array, outcomes: int) -> Array:
@@ -273,22 +300,3 @@ def separation(mixture: Mixture1D) -> float:
     mean, std = mixture.mean[0], mixture.std[0]
     pooled = np.sqrt(0.5 * (std[1:] ** 2 + std[:-1] ** 2))
     return float((np.diff(mean) / pooled).min())
-
-
-def full_cuts(mixture: Mixture1D, outcomes: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The projections in which all groups part, and their cuts (projection, cut)."""
-    cuts = [cuts_of(mixture.take(j)) for j in range(len(mixture.mean))]
-    some = [j for j, c in enumerate(cuts) if len(c) == outcomes - 1]
-    found = np.array([cuts[j] for j in some], dtype=np.int64).reshape(len(some), outcomes - 1)
-    return np.array(some, dtype=np.int64), found
-
-
-def cuts_of(mixture: Mixture1D) -> NDArray[np.int64]:
-    """Bins at the valleys between neighbouring means, where the likeliest group changes."""
-    label = mixture.responsibility[0].argmax(0)
-    cuts = []
-    for k, (left, right) in enumerate(zip(mixture.mean[0][:-1], mixture.mean[0][1:], strict=True)):
-        between = np.flatnonzero((left < CENTRES) & (right > CENTRES) & (label > k))
-        if len(between):
-            cuts.append(between[0])
-    return np.unique(np.array(cuts, dtype=np.int64))

@@ -23,7 +23,6 @@ from pima_physics.nodesets import (
     refine,
 )
 from pima_physics.pursuit import (
-    distinct_rows,
     evidence_along,
     pursue,
     starting_directions,
@@ -42,9 +41,9 @@ FIRST, FURTHER, EXCHANGE = 8, 4, 5
 STEPS, SETTLED = 18, 10
 # Sets that are polished, the best ones.
 POLISHED = 3
-# Directions from which all groups of a view are sought once, most of them the same after some
-# steps: the weakest of three features is found from one direction in a hundred.
-MANY, FIRST_STEPS, ALIKE = 400, 6, 0.98
+# Directions from which all groups of a view are sought once, and agreement of groups that are the
+# same: the weakest of three features is found from one direction in a hundred.
+MANY, ALIKE = 400, 0.98
 # Of the groups found so, and all together, directions from which further nodes are sought.
 KEPT, STARTS, FEWER_STARTS = 32, 48, 16
 # What a set leaves unexplained counts this often: blind to wrong nodes, a missing one shows only in
@@ -174,8 +173,7 @@ def unexplained(views: Sequence[View], nodes: Sequence[Node], *, rng: np.random.
 def _starts(view: View, rng: np.random.Generator) -> Array:
     """Directions of all groups that a view shows by itself, clearest first, then others."""
     start, nothing = starting_directions(view.white, MANY, rng), np.zeros((len(view.white), 0))
-    some = distinct_rows(pursue(view.white, nothing, 2, start, steps=FIRST_STEPS), cosine=ALIKE)
-    axes = pursue(view.white, nothing, 2, some, steps=STEPS - FIRST_STEPS)
+    axes = pursue(view.white, nothing, 2, start, steps=STEPS)
     clear = sorted((n for n in along(view, axes, 2) if n.evidence > 0.0), key=lambda n: -n.evidence)
     shown = first_distinct(
         clear, lambda a, b: agreement(a.probability, b.probability) >= ALIKE, KEPT

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from pima_physics.cell_pursuit import pursue_within_cells
 from pima_physics.evidence import clear
-from pima_physics.modes import BINS, fit_mixture, histograms, lost_without
+from pima_physics.modes import BINS, Mixture1D, fit_mixture, full_cuts, histograms, lost_without
 from pima_physics.nodesets import (
     SMALLEST_CELL,
     Node,
@@ -35,7 +35,6 @@ from pima_physics.nodesets import (
 from pima_physics.pursuit import (
     blind_axes,
     expected_means,
-    full_cuts,
     known_effects,
     masses_in_cells,
 )
@@ -47,7 +46,8 @@ Array = NDArray[np.float64]
 # Rounds of so many turns each, the first by about this angle (radian), and how it shrinks.
 ROUNDS, TURNS, ANGLE, NARROWER = 14, 16, 0.35, 0.7
 # As for every node: groups that hardly part lie elsewhere after fewer.
-ITERATIONS = 15
+# Steps of fitting groups, and of those near to others'.
+ITERATIONS, NEAR = 15, 5
 # Directions of the pursuit from which to climb.
 PURSUED = 6
 # Sweeps of settling, after each of which climbed directions are compared: at the very top of the
@@ -185,10 +185,11 @@ class _Beyond:
         best = self.blind(axes)
         value, angle = self.worth(best), np.full(count, ANGLE)
         for _ in range(ROUNDS if size > 1 else 0):
+            like = self._groups(best)[2].take(np.repeat(np.arange(count), TURNS))
             noise = rng.normal(size=(count, TURNS, size)) / np.sqrt(size)
             turned = best[:, None] + angle[:, None, None] * noise
-            turned = self.blind(turned.reshape(-1, size))
-            found = self.worth(turned).reshape(count, TURNS)
+            turned = self.blind(turned.reshape(-1, size), like)
+            found = self.worth(turned, like).reshape(count, TURNS)
             top, up = found.argmax(1), found.max(1) > value
             chosen = turned.reshape(count, TURNS, size)[np.arange(count), top]
             best = np.where(up[:, None], chosen, best)
@@ -196,23 +197,28 @@ class _Beyond:
             angle = np.where(up, angle, NARROWER * angle)
         return best
 
-    def blind(self, axes: Array) -> Array:
+    def _groups(
+        self, axes: Array, like: Mixture1D | None = None
+    ) -> tuple[NDArray[np.int64], Array, Mixture1D]:
+        """Bins, masses and groups along directions, which may be near to those of others."""
+        bins, mass = histograms(self.view.white @ axes.T)
+        iterations = ITERATIONS if like is None else NEAR
+        return bins, mass, fit_mixture(mass, self.outcomes, iterations=iterations, start=like)
+
+    def blind(self, axes: Array, like: Mixture1D | None = None) -> Array:
         """The nearest directions that do not answer to the known nodes."""
-        white = self.view.white
         axes = axes / np.linalg.norm(axes, axis=1, keepdims=True)
-        index, mass = histograms(white @ axes.T)
-        score = expected_means(fit_mixture(mass, self.outcomes, iterations=ITERATIONS), index)
-        effects = known_effects(white, score, self.columns)
+        index, _, groups = self._groups(axes, like)
+        effects = known_effects(self.view.white, expected_means(groups, index), self.columns)
         gram = effects @ np.swapaxes(effects, 1, 2) + 1e-6 * np.eye(effects.shape[1])
         seen = np.linalg.solve(gram, effects @ axes[:, :, None])
         axes = axes - (np.swapaxes(effects, 1, 2) @ seen)[..., 0]
         return axes / np.maximum(np.linalg.norm(axes, axis=1, keepdims=True), 1e-12)
 
-    def worth(self, axes: Array) -> Array:
+    def worth(self, axes: Array, like: Mixture1D | None = None) -> Array:
         """Evidence in cells, and alone as far as these bear it out, in nats, (direction,)."""
-        bins, mass = histograms(self.view.white @ axes.T)
-        mixture = fit_mixture(mass, self.outcomes, iterations=ITERATIONS)
-        some, cuts = full_cuts(mixture, self.outcomes)
+        bins, mass, groups = self._groups(axes, like)
+        some, cuts = full_cuts(groups, self.outcomes)
         worth = np.zeros(len(axes))
         if not len(some):
             return worth

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from pima_physics.modes import fit_mixture, histograms, multimodality_of_all
+from pima_physics.modes import cuts_of, fit_mixture, histograms, multimodality_of_all
 from pima_physics.nodesets import (
     CHANCE_NATS,
     Node,
@@ -23,7 +23,6 @@ from pima_physics.nodesets import (
     judge,
     nats_in_cells,
 )
-from pima_physics.pursuit import cuts_of
 from pima_physics.views import View
 
 Array = NDArray[np.float64]

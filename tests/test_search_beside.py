@@ -12,13 +12,7 @@ from pima_physics.cell_pursuit import pursue_within_cells
 from pima_physics.discovery import discover
 from pima_physics.discovery_direct import as_given, shown_directly
 from pima_physics.discovery_sets import find_nodes
-from pima_physics.modes import (
-    BINS,
-    lost_without,
-    multimodality_of_all,
-    unimodal_score,
-    unimodal_scores,
-)
+from pima_physics.modes import BINS, lost_without, multimodality_of_all
 from pima_physics.nodesets import Node, along, cells_of, columns_of, given
 from pima_physics.representations import Representation, combined
 from pima_physics.search_beside import beside
@@ -31,11 +25,6 @@ def masses(rng: np.random.Generator, rows: int, bins: int = BINS) -> np.ndarray:
     """Histograms of few samples, many bins empty."""
     counts = rng.multinomial(80, rng.dirichlet(np.full(bins, 0.3), rows))
     return counts / counts.sum(1, keepdims=True)
-
-
-def test_all_rows_at_once_score_as_each_by_itself() -> None:
-    some = masses(np.random.default_rng(0), 50, 64)
-    np.testing.assert_array_equal(unimodal_scores(some), [unimodal_score(m) for m in some])
 
 
 @pytest.mark.parametrize("count", [1, 2])
