@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from pima_physics.dataset_groups import worth_of_partition
 from pima_physics.evidence_null import Chance, against_chance
+from pima_physics.modes import separation
 from pima_physics.nodesets import (
     CHANCE_NATS,
     Node,
@@ -18,7 +19,6 @@ from pima_physics.nodesets import (
     conditional_nats,
     seen_in,
 )
-from pima_physics.pursuit import separation
 from pima_physics.representations import LATENT, SAMPLES_PER_AXIS, Representation
 from pima_physics.views import View
 

@@ -162,6 +162,13 @@ def _sorted(m: Mixture1D) -> Mixture1D:
     )
 
 
+def separation(mixture: Mixture1D) -> float:
+    """Smallest distance of neighbouring means in pooled standard deviations."""
+    mean, std = mixture.mean[0], mixture.std[0]
+    pooled = np.sqrt(0.5 * (std[1:] ** 2 + std[:-1] ** 2))
+    return float((np.diff(mean) / pooled).min())
+
+
 def full_cuts(mixture: Mixture1D, outcomes: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The projections in which all groups part, and their cuts (projection, cut)."""
     cuts = [cuts_of(mixture.take(j)) for j in range(len(mixture.mean))]

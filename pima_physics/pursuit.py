@@ -43,6 +43,8 @@ NOISE_FLOOR = 1e-3
 # Cosines of directions that are the same, and of those that go the same way: every few steps only
 # the likeliest of them goes on.
 REPEATED, ALIKE, MERGING = 0.999, 0.98, 6
+# Steps of fitting the groups along each direction, from those of the step before.
+ITERATIONS = 4
 
 
 @dataclass(frozen=True)
@@ -214,10 +216,7 @@ def pursue(
             kept = _likeliest(directions, mixture, ALIKE)
             directions, mixture = directions[kept], mixture.take(kept)
         index, mass = histograms(white @ directions.T)
-        if mixture is None:
-            mixture = fit_mixture(mass, outcomes, iterations=8)
-        else:
-            mixture = fit_mixture(mass, outcomes, iterations=4, start=mixture)
+        mixture = fit_mixture(mass, outcomes, iterations=ITERATIONS, start=mixture)
         directions = blind_axes(white, _scores(mixture, index, cells), others)
     assert mixture is not None
     return directions[_likeliest(directions, mixture, REPEATED)]
@@ -293,10 +292,3 @@ def evidence_along(white: Array, directions: Array, outcomes: int) -> Array:
         [multimodality_of_all(m, cuts_of(mixtures.take(j))) for j, m in enumerate(mass)],
         dtype=float,
     )
-
-
-def separation(mixture: Mixture1D) -> float:
-    """Smallest distance of neighbouring means in pooled standard deviations."""
-    mean, std = mixture.mean[0], mixture.std[0]
-    pooled = np.sqrt(0.5 * (std[1:] ** 2 + std[:-1] ** 2))
-    return float((np.diff(mean) / pooled).min())
