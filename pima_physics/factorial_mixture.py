@@ -188,7 +188,8 @@ def _maximise(
         high = joint.max(2, keepdims=True)
         gamma = np.exp(joint - high)
         mass = gamma.sum(2, keepdims=True)
-        gamma, total = gamma / mass, (high + np.log(mass)).mean((1, 2))
+        gamma /= mass
+        total = (high + np.log(mass)).mean((1, 2)) + _shared(square, samples, covariance)
         if (total - last < CONVERGED).all():
             break
         last = total
@@ -197,14 +198,20 @@ def _maximise(
 
 
 def _log_joint(x: Array, mean: Array, covariance: Array, weight: Array) -> Array:
-    """Log density of all joint outcomes (fit, sample, component); squares are expanded."""
-    inverse = np.linalg.inv(covariance)
-    turned = mean @ inverse
-    own = np.einsum("nd,sde,ne->sn", x, inverse, x, optimize=True)
-    constant = np.log(weight) - 0.5 * (turned * mean).sum(2)
-    volume = np.linalg.slogdet(covariance)[1] + x.shape[1] * np.log(2.0 * np.pi)
-    linear = x @ np.swapaxes(turned, 1, 2)
-    return linear + constant[:, None] - 0.5 * (own + volume[:, None])[..., None]
+    """Log density of all joint outcomes (fit, sample, component) but for what they share.
+
+    Squares are expanded; what a sample has by itself is left to `_shared`.
+    """
+    turned = np.linalg.solve(covariance, np.swapaxes(mean, 1, 2))
+    constant = np.log(weight) - 0.5 * (np.swapaxes(turned, 1, 2) * mean).sum(2)
+    return x @ turned + constant[:, None]
+
+
+def _shared(square: Array, samples: int, covariance: Array) -> Array:
+    """Mean over samples of the part of the log density that all joint outcomes share, (fit,)."""
+    own = np.trace(np.linalg.solve(covariance, square), axis1=1, axis2=2) / samples
+    volume = np.linalg.slogdet(covariance)[1] + len(square) * np.log(2.0 * np.pi)
+    return -0.5 * (own + volume)
 
 
 def _from_clusters(x: Array, outcomes: Sequence[int], rng: np.random.Generator) -> list[Array]:

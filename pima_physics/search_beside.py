@@ -45,8 +45,8 @@ Array = NDArray[np.float64]
 
 # Rounds of so many turns each, the first by about this angle (radian), and how it shrinks.
 ROUNDS, TURNS, ANGLE, NARROWER = 14, 16, 0.35, 0.7
-# As for every node: groups that hardly part lie elsewhere after fewer.
-# Steps of fitting groups, and of those near to others'.
+# Steps of fitting groups, as many as for every node: those that hardly part lie elsewhere after
+# fewer. Groups near to those of another direction begin there.
 ITERATIONS, NEAR = 15, 5
 # Directions of the pursuit from which to climb.
 PURSUED = 6
