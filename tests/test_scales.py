@@ -165,7 +165,7 @@ def test_both_precisions_discover_the_same() -> None:
         assert values.dtype == dtype
         white = whiten(values, tolerance=0.05).apply(values)
         start = np.random.default_rng(0).normal(size=(8, white.shape[1]))
-        found = pursue(white, np.empty((len(white), 0)), 2, start)
+        found = pursue(white, np.empty((len(white), 0)), 2, start, steps=40)
         scores.append(np.abs(white @ found.T))
     assert scores[0].shape == scores[1].shape
     # Most starts end at the same directions; one that lies between two may go to either.
