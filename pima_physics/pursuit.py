@@ -217,7 +217,7 @@ def pursue(
             directions, mixture = directions[kept], mixture.take(kept)
         index, mass = histograms(white @ directions.T)
         mixture = fit_mixture(mass, outcomes, iterations=ITERATIONS, start=mixture)
-        directions = blind_axes(white, _scores(mixture, index, cells), others)
+        directions = blind_axes(white, group_scores(mixture, index, cells), others)
     assert mixture is not None
     return directions[_likeliest(directions, mixture, REPEATED)]
 
@@ -228,10 +228,12 @@ def _likeliest(directions: Array, mixture: Mixture1D, cosine: float) -> NDArray[
     return order[_distinct(directions[order], cosine)]
 
 
-def _scores(mixture: Mixture1D, index: NDArray[np.int64], cells: NDArray[np.int64] | None) -> Array:
-    """Expected group mean of every sample along every direction, `within_cells` of the others.
+def group_scores(
+    mixture: Mixture1D, index: NDArray[np.int64], cells: NDArray[np.int64] | None
+) -> Array:
+    """Expected group means, shape (sample, direction), `within_cells` (sample,) of the others.
 
-    It depends on a sample's cell and bin alone, which are fewer than the samples.
+    They depend on a sample's cell and bins (sample, direction) alone, fewer than the samples.
     """
     if cells is None or not cells.any():
         return expected_means(mixture, index)
