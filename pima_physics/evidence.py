@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pima_physics.dataset_groups import worth_of_partition
 from pima_physics.evidence_null import Chance, against_chance
-from pima_physics.modes import separation
+from pima_physics.modes import Mixture1D
 from pima_physics.nodesets import (
     CHANCE_NATS,
     Node,
@@ -144,7 +144,7 @@ def examine(
     return Finding(
         node.view.representation.name,
         node.probability,
-        separation(node.mixture),
+        _separation(node.mixture),
         node.nats / samples,
         (chance.threshold + bend_nats(node)) / samples,
         chance.p_value,
@@ -225,6 +225,13 @@ def _chance(node: Node) -> Chance:
 
 def bend_nats(node: Node) -> float:
     return BEND * (node.outcomes - 1) * len(node.bins)
+
+
+def _separation(mixture: Mixture1D) -> float:
+    """Smallest distance of neighbouring means in pooled standard deviations."""
+    mean, std = mixture.mean[0], mixture.std[0]
+    pooled = np.sqrt(0.5 * (std[1:] ** 2 + std[:-1] ** 2))
+    return float((np.diff(mean) / pooled).min())
 
 
 def _stability(node: Node, rng: np.random.Generator) -> float:

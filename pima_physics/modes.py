@@ -162,30 +162,21 @@ def _sorted(m: Mixture1D) -> Mixture1D:
     )
 
 
-def separation(mixture: Mixture1D) -> float:
-    """Smallest distance of neighbouring means in pooled standard deviations."""
-    mean, std = mixture.mean[0], mixture.std[0]
-    pooled = np.sqrt(0.5 * (std[1:] ** 2 + std[:-1] ** 2))
-    return float((np.diff(mean) / pooled).min())
-
-
 def full_cuts(mixture: Mixture1D, outcomes: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The projections in which all groups part, and their cuts (projection, cut)."""
-    cuts = [cuts_of(mixture.take(j)) for j in range(len(mixture.mean))]
+    cuts = all_cuts(mixture)
     some = [j for j, c in enumerate(cuts) if len(c) == outcomes - 1]
     found = np.array([cuts[j] for j in some], dtype=np.int64).reshape(len(some), outcomes - 1)
     return np.array(some, dtype=np.int64), found
 
 
-def cuts_of(mixture: Mixture1D) -> NDArray[np.int64]:
+def all_cuts(mixture: Mixture1D) -> list[NDArray[np.int64]]:
     """Bins at the valleys between neighbouring means, where the likeliest group changes."""
-    label = mixture.responsibility[0].argmax(0)
-    cuts = []
-    for k, (left, right) in enumerate(zip(mixture.mean[0][:-1], mixture.mean[0][1:], strict=True)):
-        between = np.flatnonzero((left < CENTRES) & (right > CENTRES) & (label > k))
-        if len(between):
-            cuts.append(between[0])
-    return np.unique(np.array(cuts, dtype=np.int64))
+    mean, label = mixture.mean[..., None], mixture.responsibility.argmax(1)[:, None]
+    beyond = label > np.arange(mean.shape[1] - 1)[:, None]
+    between = (mean[:, :-1] < CENTRES) & (mean[:, 1:] > CENTRES) & beyond
+    first, parted = between.argmax(2), between.any(2)
+    return [np.unique(f[p]) for f, p in zip(first, parted, strict=True)]
 
 
 def _isotonic_scores(mass: Sequence[float]) -> list[float]:
@@ -217,15 +208,11 @@ def unimodal_score(mass: Sequence[float]) -> float:
     """Largest sum(mass * log(bin probability)) over unimodal bin probabilities.
 
     All splits into a rising and a falling part are tried, each part at its monotone optimum.
-    Empty bins at the ends are left out: the best density is zero there.
     """
-    first, end = 0, len(mass)
-    while end and mass[end - 1] == 0.0:
-        end -= 1
-    while first < end and mass[first] == 0.0:
-        first += 1
-    inside = mass[first:end]
-    rising, falling = _isotonic_scores(inside), _isotonic_scores(inside[::-1])
+    return _best_split(_isotonic_scores(mass), _isotonic_scores(mass[::-1]))
+
+
+def _best_split(rising: Sequence[float], falling: Sequence[float]) -> float:
     return max([a + b for a, b in zip(rising, reversed(falling), strict=True)])
 
 
@@ -245,10 +232,10 @@ def multimodality(mass: Array, cuts: NDArray[np.int64]) -> float:
         Bins at which a new piece begins.
     """
     whole: list[float] = _coarse(mass).tolist()
-    edges = [0, *_places(cuts), len(whole)]
-    pieces = [whole[a:b] for a, b in pairwise(edges)]
-    if sum(map(any, pieces)) < 2:
-        return 0.0
+    at = _places(cuts)
+    if len(at) == 1:
+        return _lost(whole, at)[0]
+    pieces = [whole[a:b] for a, b in pairwise([0, *at, len(whole)])]
     return max(0.0, sum(map(unimodal_score, pieces)) - unimodal_score(whole))
 
 
@@ -274,12 +261,33 @@ def lost_without(masses: Array, cuts: NDArray[np.int64]) -> Array:
 
 
 def _lost(mass: list[float], at: list[int]) -> list[float]:
-    """Without a cut its neighbours are one piece; the others stay as they are."""
-    edges = [0, *at, len(mass)]
-    score = [unimodal_score(mass[a:b]) for a, b in pairwise(edges)]
-    joined = [unimodal_score(mass[a:b]) for a, b in zip(edges, edges[2:], strict=False)]
-    each = zip(pairwise(score), joined, strict=True)
-    return [max(0.0, a + b - both) for (a, b), both in each]
+    """Without a cut its neighbours are one piece; the others stay as they are.
+
+    Pieces rise from their start as what goes on beyond them does, and fall to their end alike.
+    Empty bins at the ends are left out: the best density is zero there.
+    """
+    first, end = _support(mass)
+    edges = [first, *(min(max(a, first), end) for a in at), end]
+    size = [b - a for a, b in pairwise(edges)]
+    if sum(map(bool, size)) < 2:
+        return [0.0] * len(at)
+    starts, ends = [first, *edges[:-2]], [*edges[2:], end]
+    rising = [_isotonic_scores(mass[a:b]) for a, b in zip(edges[:-1], ends, strict=True)]
+    falling = [_isotonic_scores(mass[a:b][::-1]) for a, b in zip(starts, edges[1:], strict=True)]
+    each = zip(size, rising, falling, strict=True)
+    alone = [_best_split(r[: n + 1], f[: n + 1]) for n, r, f in each]
+    joined = map(_best_split, rising, falling[1:])
+    return [max(0.0, a + b - both) for (a, b), both in zip(pairwise(alone), joined, strict=True)]
+
+
+def _support(mass: Sequence[float]) -> tuple[int, int]:
+    """First and end of the bins that are not empty."""
+    first, end = 0, len(mass)
+    while end and mass[end - 1] == 0.0:
+        end -= 1
+    while first < end and mass[first] == 0.0:
+        first += 1
+    return first, end
 
 
 def _coarse(mass: Array) -> Array:

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from pima_physics.modes import (
     BINS,
     Mixture1D,
-    cuts_of,
+    all_cuts,
     fit_mixture,
     histograms,
     multimodality,
@@ -99,8 +99,13 @@ class Node:
     @cached_property
     def evidence(self) -> float:
         """Nats per present sample over the best density with a single mode."""
-        cuts = cuts_of(self.mixture)
-        return multimodality_of_all(self.mass, cuts) if len(cuts) == self.outcomes - 1 else 0.0
+        parted = len(self.cuts) == self.outcomes - 1
+        return multimodality_of_all(self.mass, self.cuts) if parted else 0.0
+
+    @cached_property
+    def cuts(self) -> NDArray[np.int64]:
+        """Bins at which the groups part."""
+        return all_cuts(self.mixture)[0]
 
 
 @dataclass(frozen=True)
@@ -248,13 +253,10 @@ def conditional_nats(node: Node, others: Sequence[Node]) -> float:
     What a featureless cell of its size shows by chance is taken off.
     """
     assert node.view is not None
-    cuts = cuts_of(node.mixture)
-    if len(cuts) < node.outcomes - 1:
-        return 0.0
     cells = cells_of(others, node.view.present)
-    if cells is None:
+    if cells is None or len(node.cuts) < node.outcomes - 1:  # without all cuts it has no evidence
         return max(node.nats - CHANCE_NATS, 0.0)
-    return nats_in_cells(cells, node.bins, cuts)
+    return nats_in_cells(cells, node.bins, node.cuts)
 
 
 def nats_in_cells(

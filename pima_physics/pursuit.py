@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from pima_physics.modes import (
     BINS,
     Mixture1D,
-    cuts_of,
+    all_cuts,
     fit_mixture,
     histograms,
     multimodality_of_all,
@@ -290,7 +290,5 @@ def evidence_along(white: Array, directions: Array, outcomes: int) -> Array:
     """Evidence of modes along every direction, in nats per sample."""
     _, mass = histograms(white @ directions.T)
     mixtures = fit_mixture(mass, outcomes, iterations=15)
-    return np.array(
-        [multimodality_of_all(m, cuts_of(mixtures.take(j))) for j, m in enumerate(mass)],
-        dtype=float,
-    )
+    each = zip(mass, all_cuts(mixtures), strict=True)
+    return np.array([multimodality_of_all(m, cuts) for m, cuts in each], dtype=float)

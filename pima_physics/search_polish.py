@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from pima_physics.modes import cuts_of, fit_mixture, histograms, multimodality_of_all
+from pima_physics.modes import all_cuts, fit_mixture, histograms, multimodality_of_all
 from pima_physics.nodesets import (
     CHANCE_NATS,
     Node,
@@ -74,8 +74,7 @@ def _values(view: View, axes: Array, outcomes: int, others: Sequence[Node], leas
     mixtures = fit_mixture(masses, outcomes, iterations=ITERATIONS)
     cells = cells_of(others, view.present)
     values = np.zeros(len(axes))
-    for j, mass in enumerate(masses):
-        cuts = cuts_of(mixtures.take(j))
+    for j, (mass, cuts) in enumerate(zip(masses, all_cuts(mixtures), strict=True)):
         if len(cuts) < outcomes - 1:
             continue
         alone = multimodality_of_all(mass, cuts) * len(bins) - CHANCE_NATS
