@@ -74,8 +74,12 @@ class Discovery:
     @property
     def score(self) -> float:
         """What sets of nodes are compared by, in nats per sample."""
-        searched = min(len(self.responsibility), SEARCHED)
-        return self.candidates[0][1] / searched if self.candidates else 0.0
+        return self.candidates[0][1] / self.searched if self.candidates else 0.0
+
+    @property
+    def searched(self) -> int:
+        """Number of samples among which nodes were sought."""
+        return min(len(self.responsibility), SEARCHED)
 
     @property
     def clear(self) -> bool:

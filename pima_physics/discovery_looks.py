@@ -1,8 +1,8 @@
 """Which of several looks to keep, each at a latent trained from other weights.
 
-A set that is clear is. Else a set that two latents show: of wrong ones, the scores are higher at
-times, but each latent has its own. Where no two agree the first is kept, and what no other shows
-is not supported.
+A set that is clear is, unless another one that was seen before shows as much. Else a set that two
+latents show: of wrong ones, the scores are higher at times, but each latent has its own. Where no
+two agree the first is kept, and what no other shows is not supported.
 """
 
 from __future__ import annotations
@@ -15,17 +15,19 @@ from numpy.typing import NDArray
 
 from pima_physics.discovery import Discovery
 from pima_physics.evidence import REPEATED
-from pima_physics.nodesets import agreement
+from pima_physics.nodesets import CHANCE_NATS, agreement
 
 Array = NDArray[np.float64]
 
 
 def settled(looks: Sequence[Discovery]) -> Discovery | None:
     """The discovery to keep after the last look; None where another may tell more."""
-    last = looks[-1]
-    if last.clear or (len(looks) == 1 and not last.in_doubt):
+    *before, last = looks
+    if not before and not last.in_doubt:
+        return last
+    if last.clear and not any(_shows_another(other, last) for other in before):
         return _named(last, len(looks))
-    for number, other in enumerate(looks[:-1], start=1):
+    for number, other in enumerate(before, start=1):
         if repeated(last, other).min() > REPEATED:
             if _rank(last) > _rank(other):
                 return _named(_with_repeated(last, repeated(last, other)), len(looks))
@@ -49,6 +51,12 @@ def repeated(one: Discovery, other: Discovery) -> Array:
     )
     rows, columns = linear_sum_assignment(-same)
     return same[rows, columns]
+
+
+def _shows_another(other: Discovery, clear: Discovery) -> bool:
+    """Whether a look shows another set than a clear one, and no less of it than chance decides."""
+    as_much = other.score + CHANCE_NATS / other.searched > clear.score
+    return as_much and bool(repeated(clear, other).min() <= REPEATED)
 
 
 def _rank(found: Discovery) -> tuple[int, float]:

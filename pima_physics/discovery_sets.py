@@ -26,8 +26,9 @@ Array = NDArray[np.float64]
 
 # A set that leaves more unexplained, in nats, is searched for once more.
 LEFT = 2.0
-# Turns in which nodes settle in the views that show them best.
-SETTLINGS = 2
+# The best sets, which are compared once more with every node in the view that shows it best, and
+# turns in which their nodes settle there.
+SETTLED, SETTLINGS = 4, 2
 
 
 def find_nodes(
@@ -82,7 +83,8 @@ def find_nodes(
     best = sorted([*more, *sets], key=_rank, reverse=True)
     if direct and finest is not None:
         views = [*views, finest]
-    return [_clearest(f, views) for f in best[:1]] + best[1:]
+    settled = [_clearest(f, views) for f in best[:SETTLED]]
+    return sorted(settled, key=_rank, reverse=True) + best[SETTLED:]
 
 
 def _searched(

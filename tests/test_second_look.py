@@ -63,6 +63,8 @@ def names(discovery: Discovery | None) -> list[str]:
 
 ONE = parted("00001111", "00110011")
 TURNED = parted("00110011", "11110000")  # the same, with other names
+# A score above that of these by more than chance shows in eight samples.
+MORE = 0.6
 OTHER, THIRD = parted("00001111", "01010101"), parted("00001111", "01011010")
 
 
@@ -87,7 +89,7 @@ def test_what_is_unsupported_or_hardly_shows_is_in_doubt() -> None:
 
 
 def test_the_first_clear_one_is_kept() -> None:
-    clear = parted("00001111", "01010101", like=found([True, True], [0.1, 0.2]))
+    clear = parted("00001111", "01010101", like=found([True, True], [0.1, 0.2], MORE))
     assert settled([clear]) is clear
     assert settled([ONE]) is None
     kept = settled([ONE, clear])
@@ -98,6 +100,18 @@ def test_the_first_clear_one_is_kept() -> None:
     assert (
         settled([ONE, parted("00001111", "01010101", like=found([False] * 2, [0.1] * 2))]) is None
     )
+
+
+def test_a_clear_one_is_no_clearer_than_another_that_shows_as_much() -> None:
+    both = found([True, True], [0.1, 0.2])
+    clear = parted("00001111", "01010101", like=both)
+    assert settled([ONE, clear]) is None
+    same = parted("11110000", "00110011", like=both)
+    assert names(settled([ONE, same])) == ["latent (look 2)"] * 2
+    kept = settled([ONE, clear, TURNED])
+    assert names(kept) == ["latent", "latent"]
+    assert unsettled([ONE, clear]).findings[0].supported
+    assert not unsettled([clear, ONE]).findings[1].supported
 
 
 def test_else_one_that_two_latents_show() -> None:
@@ -171,7 +185,7 @@ def test_a_doubtful_one_is_looked_for_again_and_leaves_the_run_as_it_was(
     now, task = run
     before = capture(now.loop)
     weights = {k: v.clone() for k, v in before["network"].items()}
-    doubtful, clear = found([True, False], [0.1, 0.1]), found([True, True], [0.1, 0.1])
+    doubtful, clear = found([True, False], [0.1, 0.1]), found([True, True], [0.1, 0.1], MORE)
     seen = looks(monkeypatch, doubtful, clear)
     with caplog.at_level(logging.INFO, "pima_physics"):
         kept = nodes_of(now, 4, task, {}, {})
