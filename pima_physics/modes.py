@@ -189,7 +189,7 @@ def _isotonic_scores(mass: Sequence[float]) -> list[float]:
     blocks: list[float] = []
     sizes: list[int] = []
     terms: list[float] = []
-    for block in mass:  # Python numbers: this loop is a third of the search
+    for block in mass:  # Python numbers: this loop is a quarter of the search
         size = 1
         while blocks and blocks[-1] * size >= block * sizes[-1]:
             block += blocks.pop()

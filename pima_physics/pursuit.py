@@ -223,9 +223,15 @@ def pursue(
 
 
 def _likeliest(directions: Array, mixture: Mixture1D, cosine: float) -> NDArray[np.int64]:
-    """Places of the directions that do not repeat a likelier one, the likeliest first."""
-    order = mixture.log_likelihood.argsort()[::-1]
-    return order[_distinct(directions[order], cosine)]
+    """Places of the directions that do not (up to sign) repeat a likelier one, likeliest first."""
+    same = np.abs(directions @ directions.T) >= cosine
+    repeated = np.zeros(len(directions), dtype=bool)
+    kept = []
+    for i in mixture.log_likelihood.argsort()[::-1]:
+        if not repeated[i]:
+            kept.append(i)
+            repeated |= same[i]
+    return np.array(kept, dtype=np.int64)
 
 
 def group_scores(
@@ -268,22 +274,6 @@ def starting_directions(white: Array, starts: int, rng: np.random.Generator) -> 
         pairs = (centres[first] - centres[second])[rng.permutation(len(first))[: starts // 2]]
         random[: len(pairs)] = pairs
     return random / np.linalg.norm(random, axis=1, keepdims=True)
-
-
-def distinct_rows(directions: Array, *, cosine: float = REPEATED) -> Array:
-    """The directions that do not (up to sign) repeat an earlier one."""
-    return directions[_distinct(directions, cosine)]
-
-
-def _distinct(directions: Array, cosine: float) -> list[int]:
-    same = np.abs(directions @ directions.T) >= cosine
-    repeated = np.zeros(len(directions), dtype=bool)
-    kept = []
-    for i, row in enumerate(same):
-        if not repeated[i]:
-            kept.append(i)
-            repeated |= row
-    return kept
 
 
 def evidence_along(white: Array, directions: Array, outcomes: int) -> Array:

@@ -130,7 +130,7 @@ def find_sets(
             return [f for f in front if f.nodes]
         front = _best(grown, sweeps=4 if depth or known else 1)
     front = _exchange(views, _with_left(views, front, starts), starts, len(known))
-    # What sets leave unexplained can only make them worse.
+    # What sets leave unexplained can only make them worse: it is measured where it can decide.
     settled = _best([f.nodes for f in front], sweeps=SETTLED)
     better = [f for f in settled if f.score > front[0].score]
     return distinct_sets([*front, *_with_left(views, better, starts)])
@@ -213,8 +213,10 @@ def _exchange(
                 rest = [*found.nodes[:j], *found.nodes[j + 1 :]]
                 for node in _candidates(views, rest, fewer, found.nodes[j].outcomes, EXCHANGE):
                     changed.append([*found.nodes[:j], node, *found.nodes[j + 1 :]])
-        best, last = front[0], front[EXCHANGED - 1 :][:1]
-        new = [f for f in _best(changed, sweeps=3) if all(f.score > b.score for b in last)]
+        best = front[0]
+        # Sets that would not be exchanged in their turn, whatever they leave, are not measured.
+        least = front[EXCHANGED - 1].score if len(front) >= EXCHANGED else -np.inf
+        new = [f for f in _best(changed, sweeps=3) if f.score > least]
         front = distinct_sets([*front, *_with_left(views, new, fewer)])
         if same_nodes(front[0].nodes, best.nodes):
             break
