@@ -196,7 +196,8 @@ def _several(
         return found, listed
     entry = (mixture.findings[0].representation, mixture.score, mixture.left)
     if several and sets:
-        better = not mixture.along and mixture.score > COMPARABLE * max(sets[0].score, 0.0)
+        asked = 1.0 if sets[0].nested else COMPARABLE
+        better = not mixture.along and mixture.score > asked * max(sets[0].score, 0.0)
     else:
         better = mixture.supported > sum(f.supported for f in found)
     return (list(mixture.findings), [entry, *listed]) if better else (found, [*listed, entry])

@@ -13,11 +13,13 @@ from itertools import combinations
 import numpy as np
 
 from pima_physics.evidence import above_chance, clear, predicted
-from pima_physics.nodesets import Node, given, judge
+from pima_physics.nodesets import CHANCE_NATS, Node, given, judge
 from pima_physics.search import Found, find_sets, lacking, unexplained
-from pima_physics.search_beside import beside
+from pima_physics.search_beside import beside, sharpened
 from pima_physics.views import View, split
 
+# Sets of all nodes but one, the best ones, around which the last is sought.
+LIKELY = 2
 # Choices of as many wanted nodes that are searched for, those with the fewest outcomes first.
 CHOICES = 3
 
@@ -65,11 +67,73 @@ def shown_directly(
         found = find_sets(straight, missing, rng=rng, known=known) if missing else []
         sets = found or [Found.of(known)]
     sets = [replace(joined(found, fixed, direct), direct=True) for found in sets]
-    if not all(clear(n) for n in direct):
-        weakest = min(n.nats for n in direct)
-        if unexplained(straight, sets[0].nodes, rng=rng) > weakest:
-            return [], []
-    return direct, sets
+    return (direct, sets) if _kept(direct, sets[0], straight, rng) else ([], [])
+
+
+def shown_before_the_last(
+    views: Sequence[View],
+    wanted: Sequence[int],
+    fixed: Sequence[Node],
+    whole: View | None,
+    *,
+    rng: np.random.Generator,
+) -> tuple[list[Node], list[Found]]:
+    """All nodes but one as straight views show them, and a set with the last one beside them.
+
+    What a set leaves unexplained tells a right one from unions of its nodes, as long as a node is
+    left that shows. In the complete set it may be the weakest one's turn, which hardly does.
+
+    Parameters
+    ----------
+    views, wanted, fixed
+        As of `shown_directly`.
+    whole : View, optional
+        The latent and components side by side: groups that were found are told apart best in it.
+    """
+    straight, _ = split(views)
+    sets: list[Found] = []
+    for choice in _choices(wanted, len(wanted) - 1):
+        best = find_sets(straight, choice, rng=rng, known=fixed)[:LIKELY]
+        sets += [f for f in best if _stands(f, len(choice))]
+    for found in sorted(sets, key=lambda f: -f.score)[:LIKELY]:
+        kept, around = _with_last(views, wanted, fixed, whole, found.free, rng)
+        if kept:
+            return kept, around
+    return [], []
+
+
+def _with_last(
+    views: Sequence[View],
+    wanted: Sequence[int],
+    fixed: Sequence[Node],
+    whole: View | None,
+    nodes: list[Node],
+    rng: np.random.Generator,
+) -> tuple[list[Node], list[Found]]:
+    """Nodes and the set with the last one beside them; nothing where they do not hold in it."""
+    straight, bent = split(views)
+    known = [*fixed, *(as_given(n, views) for n in nodes)]
+    (count,) = lacking(nodes, wanted)
+    last = beside(
+        straight, known, count, rng=rng, witnesses=bent, finest=straight[0], through_two=True
+    )
+    if last is not None and whole is not None:
+        last = sharpened(last, whole, known, rng=rng)
+    found = joined(Found.of([*known, *([] if last is None else [last])]), fixed, nodes)
+    functions = found.judgement.conditional[: len(nodes)].min() <= CHANCE_NATS
+    if functions or not _kept(nodes, found, straight, rng):
+        return [], []
+    return nodes, [replace(found, nested=True)]
+
+
+def _kept(
+    nodes: Sequence[Node], found: Found, straight: Sequence[View], rng: np.random.Generator
+) -> bool:
+    """Whether no bend explains nodes, or nothing stronger shows beside the set around them."""
+    if all(clear(n) for n in nodes):
+        return True
+    weakest = min(n.nats for n in nodes)
+    return unexplained(straight, found.nodes, rng=rng) <= weakest
 
 
 def _by_themselves(
@@ -77,17 +141,23 @@ def _by_themselves(
 ) -> list[Node]:
     views = [v for v in straight if v.representation.kind == "parameters"]
     for size in range(len(wanted) if views else 0, 0, -1):
-        choices = sorted(set(combinations(sorted(wanted), size)), key=sum)[:CHOICES]
+        choices = _choices(wanted, size)
         sets = [f for some in choices for f in find_sets(views, some, rng=rng, known=fixed)[:1]]
-        full = [f for f in sets if sum(map(_stands, f.free, f.judgement.conditional)) == size]
+        full = [f for f in sets if _stands(f, size)]
         if full:
             return max(full, key=lambda f: f.score).free
     return []
 
 
-def _stands(node: Node, conditional: float) -> bool:
-    """More than chance alone, and something beside the others."""
-    return above_chance(node, np.inf) and conditional > 0.0
+def _choices(wanted: Sequence[int], size: int) -> list[tuple[int, ...]]:
+    """Choices of so many of the wanted nodes, by their numbers of outcomes."""
+    return sorted(set(combinations(sorted(wanted), size)), key=sum)[:CHOICES]
+
+
+def _stands(found: Found, size: int) -> bool:
+    """Whether so many nodes show more than chance alone, and something beside the others."""
+    each = zip(found.free, found.judgement.conditional, strict=True)
+    return sum(above_chance(n, np.inf) and c > 0.0 for n, c in each) == size
 
 
 def as_given(node: Node, views: Sequence[View]) -> Node:

@@ -8,10 +8,11 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from pima_physics.discovery_direct import as_given, joined, shown_directly
+from pima_physics.discovery_direct import as_given, joined, shown_before_the_last, shown_directly
 from pima_physics.evidence import above_chance, bend_nats, beyond_bend, clear, confirmed_by
+from pima_physics.evidence_cuts import cuts_through
 from pima_physics.nodesets import Node, conditional_nats, given, in_best_views, judge, refine
-from pima_physics.representations import COMBINED, Representation
+from pima_physics.representations import ALL, COMBINED, Representation
 from pima_physics.search import (
     Found,
     distinct_sets,
@@ -24,6 +25,8 @@ from pima_physics.views import View, searched, split
 
 Array = NDArray[np.float64]
 
+# Of so many nodes, all but the last are also sought by themselves.
+SEVERAL = 3
 # A set that leaves more unexplained, in nats, is searched for once more.
 LEFT = 2.0
 # The best sets, which are compared once more with every node in the view that shows it best, and
@@ -64,27 +67,41 @@ def find_nodes(
     views = [v for r in representations if (v := View.of_part(r, part)) is not None]
     fixed = [given(p[part]) for p in known]
     finest = next((v for v in views if v.representation.kind == COMBINED), None)
-    views = [v for v in views if v is not finest]
+    whole = next((v for v in views if v.representation.name == ALL), None)
+    views = [v for v in views if v is not finest and v is not whole]
     straight, others = split(views)
     direct, sets = shown_directly(
         views, wanted, fixed, rng=rng, completing=polishing, finest=finest
     )
-    if not direct:
-        sets = _searched(straight, wanted, fixed, rng) if straight else []
+    finer, nested = finest if direct else None, []
+    if not direct and straight:
+        sets = _searched(straight, wanted, fixed, rng)
+        if polishing and len(wanted) >= SEVERAL and sets and not _all_clear(sets[0], wanted):
+            kept, nested = shown_before_the_last(views, wanted, fixed, whole, rng=rng)
+            if nested and max(wanted) == 2:
+                direct, sets, finer, nested = kept, nested, whole, []
     shown = _shown(sets[0], direct) if sets else []
     missing = lacking(shown, wanted)
     # The kept nodes are taken as given, in whatever view they were seen.
     frozen = [*fixed, *(as_given(n, views) for n in shown)]
     found = _elsewhere(others, missing, frozen, rng, beyond_bends=bool(direct) and polishing)
+    found = [f for f in found if not _cuts(f, straight)]
     more = [joined(f, fixed, shown) for f in found]
     more = [f for f in more if len(_shown(f)) > len(shown)]
-    if sets and polishing and not direct and (missing or not all(clear(n) for n in shown)):
+    unclear = bool(missing) or not all(clear(n) for n in shown)
+    if sets and polishing and unclear and not (direct or nested):
         sets = polished(sets, straight, rng=rng)
     best = sorted([*more, *sets], key=_rank, reverse=True)
-    if direct and finest is not None:
-        views = [*views, finest]
-    settled = [_clearest(f, views) for f in best[:SETTLED]]
-    return sorted(settled, key=_rank, reverse=True) + best[SETTLED:]
+    settled = [_clearest(f, views, finer) for f in best[:SETTLED]]
+    settled.sort(key=lambda f: (-_cuts(f, straight), *_rank(f)), reverse=True)
+    # Around nodes of which one may be two of three outcomes, the score tells.
+    around = [f for f in (_clearest(n, views, whole) for n in nested) if f.score > settled[0].score]
+    return [*around, *settled, *best[SETTLED:]]
+
+
+def _all_clear(found: Found, wanted: Sequence[int]) -> bool:
+    """Whether a set has all nodes, and no bend explains one."""
+    return len(_shown(found)) == len(wanted) and all(clear(n) for n in found.free)
 
 
 def _searched(
@@ -127,12 +144,14 @@ def _beyond_bends(node: Node, known: Sequence[Node]) -> bool:
     return clear(node) and conditional_nats(node, known) > bend_nats(node)
 
 
-def _clearest(found: Found, views: Sequence[View]) -> Found:
+def _clearest(found: Found, views: Sequence[View], finer: View | None) -> Found:
     """Every node in the view that shows it best, and whether a view without bends shows it.
 
     A clearer node makes the others clearer, which are blind to it: they settle in turns, as long
-    as the set gets better, in views without bends, which would draw them away.
+    as the set gets better, in views without bends, which would draw them away. What was averaged
+    in the finer view stays there.
     """
+    views = views if finer is None else [*views, finer]
     straight = [v for v in views if v.representation.straight]
     nodes, score = list(found.nodes), judge(found.nodes).score
     for _ in range(SETTLINGS):
@@ -144,8 +163,15 @@ def _clearest(found: Found, views: Sequence[View]) -> Found:
     confirmed = [
         confirmed_by(straight, nodes, j) for j, n in enumerate(nodes) if n.view is not None
     ]
-    nodes = in_best_views(nodes, views)
+    pairs = zip(nodes, in_best_views(nodes, views), strict=True)
+    nodes = [n if n.view and n.view.representation.name == ALL else m for n, m in pairs]
     return replace(found, nodes=tuple(nodes), judgement=judge(nodes), confirmed=tuple(confirmed))
+
+
+def _cuts(found: Found, straight: Sequence[View]) -> int:
+    """Nodes of views with bends that cut through something continuous."""
+    bent = [n for n in found.free if n.view and not n.view.representation.straight]
+    return sum(cuts_through(straight, n) for n in bent)
 
 
 def _rank(found: Found) -> tuple[int, float]:

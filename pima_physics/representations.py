@@ -22,6 +22,8 @@ Array = NDArray[np.float64]
 LATENT = "latent"
 # Kind of the view that joins the latent and fitted parameters.
 COMBINED = "combined"
+# Name of the view that joins the latent and components: the finest, with bends.
+ALL = "latent with components"
 MAX_AXES = 8
 # Views are joined for samples that have all, where these are more than this share.
 MOST = 0.5
@@ -104,18 +106,29 @@ def representations(
 
 
 def combined(views: Sequence[Representation]) -> list[Representation]:
-    """The latent and all fitted parameters side by side, as a list of one.
+    """Views side by side: the latent with all fitted parameters, and with components.
 
     Together they tell groups apart better than each: what disturbs a feature in one shows in the
-    other. Empty without either, or where few samples have all.
+    other. Without views to join, or where few samples have all, there is none.
     """
-    parts = [v for v in views if v.straight and not v.derived]
-    present = np.all([v.present for v in parts], axis=0) if parts else np.zeros(0, dtype=bool)
-    if len({v.kind for v in parts}) < 2 or present.mean() <= MOST:
-        return []
+    straight = [v for v in views if v.straight and not v.derived]
+    fits = len({v.kind for v in straight}) > 1
+    latent = [v for v in views if v.name in (LATENT, "stacked components")]
+    joined = [
+        _side_by_side("latent with fits", COMBINED, straight) if fits else None,
+        _side_by_side(ALL, "components", latent) if len(latent) > 1 else None,
+    ]
+    return [v for v in joined if v is not None]
+
+
+def _side_by_side(name: str, kind: str, parts: Sequence[Representation]) -> Representation | None:
+    """Whitened views, of the samples that have all; None where these are few."""
+    present = np.all([v.present for v in parts], axis=0)
+    if present.mean() <= MOST:
+        return None
     white = [whiten(v.values[present]).apply(v.values) for v in parts]
     values = np.where(present[:, None], np.concatenate(white, axis=1), 0.0)
-    return [Representation("latent with fits", COMBINED, values, present)]
+    return Representation(name, kind, values, present)
 
 
 def with_most(present: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -69,6 +69,8 @@ class Found:
         this was not looked at.
     direct : bool
         Around nodes that fitted parameters show by themselves.
+    nested : bool
+        Around all nodes but one, as the latent shows them without it.
     """
 
     nodes: tuple[Node, ...]
@@ -76,6 +78,7 @@ class Found:
     left: float = 0.0
     confirmed: tuple[bool, ...] = ()
     direct: bool = False
+    nested: bool = False
 
     @staticmethod
     def of(nodes: Sequence[Node]) -> Found:

@@ -23,6 +23,7 @@ from pima_physics.cell_pursuit import pursue_within_cells
 from pima_physics.evidence import clear
 from pima_physics.modes import BINS, Mixture1D, fit_mixture, full_cuts, histograms, lost_without
 from pima_physics.nodesets import (
+    SAME_PARTITION,
     SMALLEST_CELL,
     Node,
     agreement,
@@ -30,6 +31,7 @@ from pima_physics.nodesets import (
     cells_of,
     columns_of,
     first_distinct,
+    joint_code,
     refine,
 )
 from pima_physics.pursuit import (
@@ -53,8 +55,10 @@ PURSUED = 6
 # Sweeps of settling, after each of which climbed directions are compared: at the very top of the
 # evidence they fit its noise, of which little is left when they settle.
 SETTLED = 2
-# The best directions that are averaged over so many halves of the samples, if they agree less.
+# The best directions that are averaged over so many halves of the samples, if they agree less, and
+# how often.
 AVERAGED, HALVES, ALIKE = 4, 8, 0.9
+AVERAGINGS = 2
 
 
 def beside(
@@ -65,6 +69,7 @@ def beside(
     rng: np.random.Generator,
     witnesses: Sequence[View] = (),
     finest: View | None = None,
+    through_two: bool = False,
 ) -> Node | None:
     """The clearest further node given others; None where nothing shows.
 
@@ -80,14 +85,14 @@ def beside(
     finest : View, optional
         The one of these views in which the best few are averaged before one is chosen, where none
         is clear.
+    through_two : bool
+        Begin also where directions of two outcomes climb to, if there are more: along the direction
+        of several groups in a row two of them part as well, and it is found from more places.
     """
     every = [_Beyond.of(v, known, outcomes) for v in (*views, *witnesses)]
     found: list[tuple[float, Node]] = []
     for beyond in every[: len(views)]:
-        view = beyond.view
-        begin = pursue_within_cells(view.white, beyond.columns, outcomes, beyond.cells, rng=rng)
-        more = [n.axis for n in further([view], known, outcomes, PURSUED, rng=rng)]
-        begin = np.concatenate([begin, np.reshape(more, (-1, view.white.shape[1]))])
+        begin = _starts(beyond, known, through_two=through_two, rng=rng)
         if len(begin):
             nodes, own = _settled(beyond, known, beyond.climb(begin, rng))
             found += zip(_witnessed(nodes, own, beyond, every), nodes, strict=True)
@@ -97,6 +102,35 @@ def beside(
     if where is None or not best or clear(best[0]):
         return best[0] if best else None
     return _averaged(best, where, every, rng)
+
+
+def sharpened(node: Node, view: View, known: Sequence[Node], *, rng: np.random.Generator) -> Node:
+    """A node found beside known ones as a finer view shows it; itself where that leads elsewhere.
+
+    Along the mean of the directions to which halves of the samples climb there.
+    """
+    beyond = _Beyond.of(view, known, node.outcomes)
+    axes = beyond.seen([node])
+    for _ in range(AVERAGINGS):
+        axes = beyond.mean_end(axes, rng)
+    new = along(view, axes, node.outcomes)[0]
+    return new if agreement(new.probability, node.probability) > SAME_PARTITION else node
+
+
+def _starts(
+    beyond: _Beyond, known: Sequence[Node], *, through_two: bool, rng: np.random.Generator
+) -> Array:
+    """Directions to climb from, shape (direction, axis)."""
+    view, outcomes = beyond.view, beyond.outcomes
+    begin = [pursue_within_cells(view.white, beyond.columns, outcomes, beyond.cells, rng=rng)]
+    counts = {outcomes, 2} if through_two else {outcomes}
+    for count in sorted(counts, reverse=True):
+        begin += [n.axis[None] for n in further([view], known, count, PURSUED, rng=rng)]
+    if through_two and outcomes > 2:
+        two = replace(beyond, outcomes=2)
+        axes = pursue_within_cells(view.white, two.columns, 2, two.cells, rng=rng)
+        begin += [axes, two.climb(axes, rng)] if len(axes) else []
+    return np.concatenate(begin)
 
 
 def _alike(a: Node, b: Node) -> bool:
@@ -112,7 +146,7 @@ def _averaged(
     bagging", Annals of Statistics 30, 2002): alternatives are compared without it.
     """
     kept: list[tuple[float, Node]] = []
-    for _ in range(2):
+    for _ in range(AVERAGINGS):
         axes = beyond.mean_end(beyond.seen(nodes), rng)
         new = along(beyond.view, axes, beyond.outcomes)
         worth = _witnessed(new, beyond.worth(axes), beyond, every)
@@ -159,7 +193,8 @@ class _Beyond:
     def of_part(self, part: NDArray[np.int64]) -> _Beyond:
         """Of some of the samples."""
         view = replace(self.view, white=self.view.white[part])
-        return replace(self, view=view, columns=self.columns[part], cells=self.cells[part])
+        cells = joint_code(self.cells[part, None])  # some have none of them
+        return replace(self, view=view, columns=self.columns[part], cells=cells)
 
     def seen(self, nodes: Sequence[Node]) -> Array:
         """Directions of partitions found elsewhere, shape (node, axis)."""

@@ -10,12 +10,12 @@ import pytest
 import pima_physics as pima
 from pima_physics.cell_pursuit import pursue_within_cells
 from pima_physics.discovery import discover
-from pima_physics.discovery_direct import as_given, shown_directly
+from pima_physics.discovery_direct import as_given, shown_before_the_last, shown_directly
 from pima_physics.discovery_sets import find_nodes
 from pima_physics.modes import BINS, lost_without, multimodality_of_all
 from pima_physics.nodesets import Node, along, cells_of, columns_of, given
 from pima_physics.representations import Representation, combined
-from pima_physics.search_beside import beside
+from pima_physics.search_beside import _Beyond, beside, sharpened
 from pima_physics.views import View
 
 SAMPLES = 2000
@@ -179,3 +179,75 @@ def test_views_are_combined_where_most_samples_have_all() -> None:
             assert not view.values[~some.present].any()
             assert view.straight
     assert combined(views[:1]) == combined([]) == []
+
+
+def rare_root(seed: int, samples: int = 1500) -> tuple[np.ndarray, np.ndarray]:
+    """Labels of a fork whose root is rare, and a latent in which all three add up."""
+    rng = np.random.default_rng(seed)
+    root = (rng.random(samples) < 0.1).astype(int)
+    children = rng.random((samples, 2)) < np.where(root, 0.8, 0.2)[:, None]
+    labels = np.column_stack([root, children.astype(int)])
+    values = np.column_stack([4.5 * labels, np.zeros((samples, 3))])
+    turned = np.linalg.qr(rng.normal(size=(6, 6)))[0]
+    return labels, (values + rng.normal(size=values.shape)) @ turned
+
+
+def test_all_nodes_but_the_last_come_first_and_it_beside_them() -> None:
+    labels, values = rare_root(0)
+    rng = np.random.default_rng(0)
+    kept, (found,) = shown_before_the_last([view(values)], (2, 2, 2), [], None, rng=rng)
+    assert len(kept) == 2 and found.nested and not found.direct
+    same = [[accuracy(n.label, column) for column in labels.T] for n in found.nodes]
+    assert {int(np.argmax(s)) for s in same[:2]} == {1, 2}  # the rare one shows least
+    assert int(np.argmax(same[2])) == 0 and min(max(s) for s in same) > 0.97
+
+
+def test_nothing_is_kept_where_nothing_shows() -> None:
+    values = np.random.default_rng(0).normal(size=(600, 4))
+    rng = np.random.default_rng(0)
+    assert shown_before_the_last([view(values)], (2, 2, 2), [], None, rng=rng) == ([], [])
+
+
+def three_in_a_row(seed: int) -> tuple[np.ndarray, View, View]:
+    """Labels of two nodes and of three groups in a row, the latent, and a finer view."""
+    rng = np.random.default_rng(seed)
+    labels = np.column_stack([rng.integers(0, 2, (SAMPLES, 2)), rng.integers(0, 3, SAMPLES)])
+    nuisance = rng.normal(size=SAMPLES)
+    row = 3.6 * labels[:, 2] + 0.8 * rng.normal(size=SAMPLES) + 0.7 * nuisance
+    latent = np.column_stack([5.0 * labels[:, :2], row, rng.normal(size=SAMPLES)])
+    latent[:, :2] += rng.normal(size=(SAMPLES, 2))
+    both = np.column_stack([latent, nuisance + 0.1 * rng.normal(size=SAMPLES)])
+    return labels, view(latent), view(both, "latent with components", "components")
+
+
+def test_a_node_is_sharpened_where_a_finer_view_tells_its_groups_apart() -> None:
+    labels, latent, finer = three_in_a_row(0)
+    others = known(labels[:, :2])
+    rng = np.random.default_rng(0)
+    first = beside([latent], others, 3, rng=rng, through_two=True)
+    assert first is not None
+    better = sharpened(first, finer, others, rng=rng)
+    assert better.view is finer
+    told = [
+        max(float((row == labels[:, 2]).mean()) for row in (n.label, 2 - n.label))
+        for n in (first, better)
+    ]
+    assert 0.9 < told[0] < 0.96 < 0.97 < told[1]
+
+
+def test_a_node_stays_where_a_finer_view_leads_elsewhere() -> None:
+    labels, latent, _ = three_in_a_row(0)
+    rng = np.random.default_rng(0)
+    elsewhere = view(rng.normal(size=(SAMPLES, 3)) + 6.0 * rng.integers(0, 2, (SAMPLES, 1)))
+    first = beside([latent], known(labels[:, :2]), 3, rng=rng)
+    assert first is not None
+    assert sharpened(first, elsewhere, known(labels[:, :2]), rng=rng) is first
+
+
+def test_halves_may_lack_a_cell() -> None:
+    labels, values = rare_root(1)
+    cells = np.zeros(len(labels), dtype=int)
+    cells[:3] = 1
+    whole = replace(_Beyond.of(view(values), known(labels[:, 1:]), 2), cells=cells)
+    part = whole.of_part(np.arange(3, 1000))
+    assert np.isfinite(part.worth(np.eye(6))).all()
