@@ -95,6 +95,8 @@ def shown_before_the_last(
     for choice in _choices(wanted, len(wanted) - 1):
         best = find_sets(straight, choice, rng=rng, known=fixed)[:LIKELY]
         sets += [f for f in best if _stands(f, len(choice))]
+        if sets and sets[0].score > 0.0 and all(clear(n) for n in sets[0].free):
+            break  # it leaves little unexplained: another choice would know less
     for found in sorted(sets, key=lambda f: -f.score)[:LIKELY]:
         kept, around = _with_last(views, wanted, fixed, whole, found.free, rng)
         if kept:
