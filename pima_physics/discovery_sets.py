@@ -84,7 +84,9 @@ def find_nodes(
     missing = lacking(shown, wanted)
     # The kept nodes are taken as given, in whatever view they were seen.
     frozen = [*fixed, *(as_given(n, views) for n in shown)]
-    found = _elsewhere(others, missing, frozen, rng, beyond_bends=bool(direct) and polishing)
+    # Bends win over what straight views show faintly; where they show nothing, they may be right.
+    faint = bool(direct) and (sets[0].direct or sets[0].judgement.conditional[-1] > 0.0)
+    found = _elsewhere(others, missing, frozen, rng, beyond_bends=faint and polishing)
     found = [f for f in found if not _cuts(f, straight)]
     more = [joined(f, fixed, shown) for f in found]
     more = [f for f in more if len(_shown(f)) > len(shown)]

@@ -56,9 +56,9 @@ PURSUED = 6
 # evidence they fit its noise, of which little is left when they settle.
 SETTLED = 2
 # The best directions that are averaged over so many halves of the samples, if they agree less, and
-# how often.
+# how often; the one that was chosen, in a finer view.
 AVERAGED, HALVES, ALIKE = 4, 8, 0.9
-AVERAGINGS = 2
+AVERAGINGS, SHARPENINGS = 2, 3
 
 
 def beside(
@@ -111,7 +111,7 @@ def sharpened(node: Node, view: View, known: Sequence[Node], *, rng: np.random.G
     """
     beyond = _Beyond.of(view, known, node.outcomes)
     axes = beyond.seen([node])
-    for _ in range(AVERAGINGS):
+    for _ in range(SHARPENINGS):
         axes = beyond.mean_end(axes, rng)
     new = along(view, axes, node.outcomes)[0]
     return new if agreement(new.probability, node.probability) > SAME_PARTITION else node
