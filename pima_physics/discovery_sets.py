@@ -172,8 +172,12 @@ def _clearest(found: Found, views: Sequence[View], finer: View | None) -> Found:
 
 def _cuts(found: Found, straight: Sequence[View]) -> int:
     """Nodes of views with bends that cut through something continuous."""
-    bent = [n for n in found.free if n.view and not n.view.representation.straight]
-    return sum(cuts_through(straight, n) for n in bent)
+    return sum(cuts_through(straight, n) for n in _bent(found))
+
+
+def _bent(found: Found) -> list[Node]:
+    """Nodes of views with bends."""
+    return [n for n in found.free if n.view and not n.view.representation.straight]
 
 
 def _rank(found: Found) -> tuple[int, float]:

@@ -33,9 +33,9 @@ def cuts_through(views: Sequence[View], node: Node) -> bool:
     node : Node
         Found in a view with bends.
     """
-    shown = np.ones(len(node.label), dtype=bool) if node.view is None else node.view.present
+    assert node.view is not None
     return any(
-        _cut_through(view, node, shown & view.present, low)
+        _cut_through(view, node, node.view.present & view.present, low)
         for view in views
         for low in range(node.outcomes - 1)
     )
@@ -57,17 +57,15 @@ def _cut_through(view: View, node: Node, shown: NDArray[np.bool_], low: int) -> 
 
 def _discriminant(white: Array, upper: NDArray[np.bool_]) -> tuple[Array, float, float]:
     """Fisher's direction, distance of the means in standard deviations along it, and errors."""
-    low, high = white[~upper], white[upper]
-    shares = np.array([len(low), len(high)]) / len(white)
-    within = shares[0] * np.cov(low, rowvar=False) + shares[1] * np.cov(high, rowvar=False)
-    axis = np.linalg.solve(np.atleast_2d(within), high.mean(0) - low.mean(0))
-    axis /= np.linalg.norm(axis)
-    where = white @ axis
-    std = float(np.sqrt(shares[0] * where[~upper].var() + shares[1] * where[upper].var()))
-    distance = float(where[upper].mean() - where[~upper].mean()) / std
-    middle = 0.5 * (where[upper].mean() + where[~upper].mean())
-    border = middle + std * np.log(shares[0] / shares[1]) / distance
-    return axis, distance, float(((where > border) != upper).sum())
+    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+
+    lda = LinearDiscriminantAnalysis(solver="lsqr").fit(white, upper)
+    axis = lda.coef_[0] / np.linalg.norm(lda.coef_[0])
+    low, high = (white[~upper] @ axis, white[upper] @ axis)
+    share = float(upper.mean())
+    std = np.sqrt((1.0 - share) * low.var() + share * high.var())
+    distance = float((high.mean() - low.mean()) / std)
+    return axis, distance, float(np.count_nonzero(lda.predict(white) != upper))
 
 
 def _errors_of_groups(distance: float, counts: NDArray[np.int64]) -> float:
