@@ -17,7 +17,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from pima_physics.modes import BINS, Mixture1D, fit_mixture, full_cuts, histograms, lost_without
+from pima_physics.modes import BINS, Mixture1D, fit_mixture, full_cuts, histograms
+from pima_physics.modes_evidence import lost_without
 from pima_physics.nodesets import CHANCE_NATS, SMALLEST_CELL, first_distinct
 from pima_physics.pursuit import blind_axes, masses_in_cells, whiten
 

@@ -116,11 +116,22 @@ def _with_last(
     straight, bent = split(views)
     known = [*fixed, *(as_given(n, views) for n in nodes)]
     (count,) = lacking(nodes, wanted)
+    # What a node of two outcomes shows lies where its shares say. Groups of more lie nearer to each
+    # other: what they show depends on more than shares, and fits noise unless it is averaged.
+    two = count == 2
+    finest = None if two else straight[0]
     last = beside(
-        straight, known, count, rng=rng, witnesses=bent, finest=straight[0], through_two=True
+        straight,
+        known,
+        count,
+        rng=rng,
+        witnesses=bent,
+        finest=finest,
+        through_two=True,
+        by_shares=two,
     )
     if last is not None and whole is not None:
-        last = sharpened(last, whole, known, rng=rng)
+        last = sharpened(last, whole, known, rng=rng, by_shares=two)
     found = joined(Found.of([*known, *([] if last is None else [last])]), fixed, nodes)
     functions = found.judgement.conditional[: len(nodes)].min() <= CHANCE_NATS
     if functions or not _kept(nodes, found, straight, rng):

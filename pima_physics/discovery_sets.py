@@ -73,19 +73,21 @@ def find_nodes(
     direct, sets = shown_directly(
         views, wanted, fixed, rng=rng, completing=polishing, finest=finest
     )
-    finer, nested = finest if direct else None, []
+    finer, nested, kept = finest if direct else None, [], []
     if not direct and straight:
-        sets = _searched(straight, wanted, fixed, rng)
+        sets = find_sets(straight, wanted, rng=rng, known=fixed)
         if polishing and len(wanted) >= SEVERAL and sets and not _all_clear(sets[0], wanted):
             kept, nested = shown_before_the_last(views, wanted, fixed, whole, rng=rng)
-            if nested and max(wanted) == 2:
-                direct, sets, finer, nested = kept, nested, whole, []
+        if nested and max(wanted) == 2:
+            direct, sets, finer, nested = kept, nested, whole, []
+        else:
+            sets = _searched_again(sets, straight, wanted, fixed, rng)
     shown = _shown(sets[0], direct) if sets else []
     missing = lacking(shown, wanted)
     # The kept nodes are taken as given, in whatever view they were seen.
     frozen = [*fixed, *(as_given(n, views) for n in shown)]
     # Bends win over what straight views show faintly; where they show nothing, they may be right.
-    faint = bool(direct) and (sets[0].direct or sets[0].judgement.conditional[-1] > 0.0)
+    faint = bool(direct) and (sets[0].direct or _shows_last(sets[0].nodes))
     found = _elsewhere(others, missing, frozen, rng, beyond_bends=faint and polishing)
     found = [f for f in found if not _cuts(f, straight)]
     more = [joined(f, fixed, shown) for f in found]
@@ -101,19 +103,28 @@ def find_nodes(
     return [*around, *settled, *best[SETTLED:]]
 
 
+def _shows_last(nodes: Sequence[Node]) -> bool:
+    """Whether the last node shows among samples that agree in the others, if not by itself."""
+    *others, last = nodes
+    return conditional_nats(last, others) > 0.0
+
+
 def _all_clear(found: Found, wanted: Sequence[int]) -> bool:
     """Whether a set has all nodes, and no bend explains one."""
     return len(_shown(found)) == len(wanted) and all(clear(n) for n in found.free)
 
 
-def _searched(
-    views: Sequence[View], wanted: Sequence[int], fixed: Sequence[Node], rng: np.random.Generator
+def _searched_again(
+    sets: list[Found],
+    views: Sequence[View],
+    wanted: Sequence[int],
+    fixed: Sequence[Node],
+    rng: np.random.Generator,
 ) -> list[Found]:
-    """Sets of a search, which begins again where its best one leaves something unexplained.
+    """Sets of a search, and of another where the best one leaves something unexplained.
 
     Then some start did not find a node that is there.
     """
-    sets = find_sets(views, wanted, rng=rng, known=fixed)
     if not sets or sets[0].left <= LEFT:
         return sets
     return distinct_sets([*sets, *find_sets(views, wanted, rng=rng, known=fixed)])

@@ -1,12 +1,8 @@
-"""One-dimensional groups: batched mixtures on histograms, and evidence that there are modes."""
+"""One-dimensional groups: batched mixtures on histograms."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +18,6 @@ LOG_TWO_PI = float(np.log(2.0 * np.pi))
 LARGEST = 500.0
 # One, the centre and its square, by bin.
 POWERS = np.stack([np.ones(BINS), CENTRES, CENTRES**2], axis=1)
-# Bins that go together where densities are compared: finer ones hold noise, and cost time.
-COARSE = 3
 # A group's spread leans on the common one as if it had this share of the samples more. Without, it
 # shrinks onto one bin or grows over the tails of all others, and outliers count as a group.
 LEANING = 0.2
@@ -177,124 +171,3 @@ def all_cuts(mixture: Mixture1D) -> list[NDArray[np.int64]]:
     between = (mean[:, :-1] < CENTRES) & (mean[:, 1:] > CENTRES) & beyond
     first, parted = between.argmax(2), between.any(2)
     return [np.unique(f[p]) for f, p in zip(first, parted, strict=True)]
-
-
-def _isotonic_scores(mass: Sequence[float]) -> list[float]:
-    """Best log likelihood of a non-decreasing density on every prefix, by pooling adjacent bins.
-
-    The maximum-likelihood monotone density is the slope of the greatest convex minorant of the
-    cumulative mass (Grenander 1956); its log likelihood is sum(block mass * log(block mean)).
-    """
-    scores, value = [0.0], 0.0
-    blocks: list[float] = []
-    sizes: list[int] = []
-    terms: list[float] = []
-    for block in mass:  # Python numbers: this loop is a quarter of the search
-        size = 1
-        while blocks and blocks[-1] * size >= block * sizes[-1]:
-            block += blocks.pop()
-            size += sizes.pop()
-            value -= terms.pop()
-        term = block * math.log(block / size) if block > 0.0 else 0.0
-        blocks.append(block)
-        sizes.append(size)
-        terms.append(term)
-        value += term
-        scores.append(value)
-    return scores
-
-
-def unimodal_score(mass: Sequence[float]) -> float:
-    """Largest sum(mass * log(bin probability)) over unimodal bin probabilities.
-
-    All splits into a rising and a falling part are tried, each part at its monotone optimum.
-    """
-    return _best_split(_isotonic_scores(mass), _isotonic_scores(mass[::-1]))
-
-
-def _best_split(rising: Sequence[float], falling: Sequence[float]) -> float:
-    return max([a + b for a, b in zip(rising, reversed(falling), strict=True)])
-
-
-def multimodality(mass: Array, cuts: NDArray[np.int64]) -> float:
-    r"""Evidence for modes between cuts, over any density with a single mode.
-
-    .. math:: G = \sum_{k} \ell_{uni}(\text{piece } k) - \ell_{uni}(\text{whole})
-
-    in nats per sample, where :math:`\ell_{uni}` is the log likelihood of the best unimodal
-    density. It is 0 for *every* unimodal shape (uniform, skewed, heavy-tailed), so that a strong
-    continuous nuisance is no evidence, and needs no bandwidth.
-
-    Parameters
-    ----------
-    mass : array, shape (bin,)
-    cuts : int array
-        Bins at which a new piece begins.
-    """
-    whole: list[float] = _coarse(mass).tolist()
-    at = _places(cuts)
-    if len(at) == 1:
-        return _lost(whole, at)[0]
-    pieces = [whole[a:b] for a, b in pairwise([0, *at, len(whole)])]
-    return max(0.0, sum(map(unimodal_score, pieces)) - unimodal_score(whole))
-
-
-def multimodality_of_all(mass: Array, cuts: NDArray[np.int64]) -> float:
-    """Evidence that every cut parts two modes: their number times that of the weakest.
-
-    In the sum a clear cut would pay for one through the middle of a group.
-    """
-    return len(cuts) * min(_lost(_coarse(mass).tolist(), _places(cuts)), default=0.0)
-
-
-def lost_without(masses: Array, cuts: NDArray[np.int64]) -> Array:
-    """What each cut is worth, in nats per sample, shape (row, cut).
-
-    Parameters
-    ----------
-    masses : array, shape (row, bin)
-    cuts : int array, shape (row, cut)
-        The same number in every row.
-    """
-    rows = zip(_coarse(masses).tolist(), _places(cuts), strict=True)
-    return np.array([_lost(mass, at) for mass, at in rows]).reshape(cuts.shape)
-
-
-def _lost(mass: list[float], at: list[int]) -> list[float]:
-    """Without a cut its neighbours are one piece; the others stay as they are.
-
-    Pieces rise from their start as what goes on beyond them does, and fall to their end alike.
-    Empty bins at the ends are left out: the best density is zero there.
-    """
-    first, end = _support(mass)
-    edges = [first, *(min(max(a, first), end) for a in at), end]
-    size = [b - a for a, b in pairwise(edges)]
-    if sum(map(bool, size)) < 2:
-        return [0.0] * len(at)
-    starts, ends = [first, *edges[:-2]], [*edges[2:], end]
-    rising = [_isotonic_scores(mass[a:b]) for a, b in zip(edges[:-1], ends, strict=True)]
-    falling = [_isotonic_scores(mass[a:b][::-1]) for a, b in zip(starts, edges[1:], strict=True)]
-    each = zip(size, rising, falling, strict=True)
-    alone = [_best_split(r[: n + 1], f[: n + 1]) for n, r, f in each]
-    joined = map(_best_split, rising, falling[1:])
-    return [max(0.0, a + b - both) for (a, b), both in zip(pairwise(alone), joined, strict=True)]
-
-
-def _support(mass: Sequence[float]) -> tuple[int, int]:
-    """First and end of the bins that are not empty."""
-    first, end = 0, len(mass)
-    while end and mass[end - 1] == 0.0:
-        end -= 1
-    while first < end and mass[first] == 0.0:
-        first += 1
-    return first, end
-
-
-def _coarse(mass: Array) -> Array:
-    """Mass (..., bin) in coarse bins."""
-    return mass.reshape(*mass.shape[:-1], -1, COARSE).sum(-1)
-
-
-def _places(cuts: NDArray[np.int64]) -> Any:
-    """Cuts in coarse bins, as Python numbers."""
-    return np.round(cuts / COARSE).astype(np.int64).tolist()

@@ -29,9 +29,8 @@ from pima_physics.modes import (
     all_cuts,
     fit_mixture,
     histograms,
-    multimodality,
-    multimodality_of_all,
 )
+from pima_physics.modes_evidence import multimodality_of_all, nats_over_cells
 from pima_physics.nodesets_order import in_any_order
 from pima_physics.pursuit import blind_axes, masses_in_cells, within_cells
 from pima_physics.views import View
@@ -100,7 +99,7 @@ class Node:
     def evidence(self) -> float:
         """Nats per present sample over the best density with a single mode."""
         parted = len(self.cuts) == self.outcomes - 1
-        return multimodality_of_all(self.mass, self.cuts) if parted else 0.0
+        return float(multimodality_of_all(self.mass[None], [self.cuts])[0]) if parted else 0.0
 
     @cached_property
     def cuts(self) -> NDArray[np.int64]:
@@ -256,18 +255,16 @@ def conditional_nats(node: Node, others: Sequence[Node]) -> float:
     cells = cells_of(others, node.view.present)
     if cells is None or len(node.cuts) < node.outcomes - 1:  # without all cuts it has no evidence
         return max(node.nats - CHANCE_NATS, 0.0)
-    return nats_in_cells(cells, node.bins, node.cuts)
+    return float(nats_in_cells(cells, node.bins[:, None], node.cuts[None])[0])
 
 
 def nats_in_cells(
     cells: NDArray[np.int64], bins: NDArray[np.int64], cuts: NDArray[np.int64]
-) -> float:
-    """Nats for modes between cuts among samples of the same cell, over all cells."""
-    masses, counts = masses_in_cells(cells, bins[:, None])
+) -> Array:
+    """Nats for modes between cuts (direction, cut) among samples alike, over all cells."""
+    masses, counts = masses_in_cells(cells, bins)
     large = counts >= SMALLEST_CELL
-    masses, counts = masses[large, 0], counts[large]
-    nats = [multimodality(m, cuts) * n - CHANCE_NATS for m, n in zip(masses, counts, strict=True)]
-    return float(np.maximum(nats, 0.0).sum()) if nats else 0.0
+    return nats_over_cells(masses[large], counts[large], cuts, chance=CHANCE_NATS)
 
 
 def joint_code(labels: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pima_physics.modes import histograms, multimodality
+from pima_physics.modes import histograms
+from pima_physics.modes_evidence import multimodality
 
 Array = NDArray[np.float64]
 
@@ -192,9 +193,9 @@ def _pair_evidence(blocks: Sequence[Block], label: NDArray[np.int64], a: int, b:
     if spread == 0.0:
         return 0.0
     standard = (u - u.mean()) / spread
-    mass = histograms(standard[:, None])[1][0]
+    mass = histograms(standard[:, None])[1]
     is_b = label[either] == b
     boundary = 0.5 * (standard[~is_b].max() + standard[is_b].min())
-    cut = np.array([int(histograms(np.array([[boundary]]))[0][0, 0])])
-    gain = multimodality(mass, cut) * len(either) - CHANCE_NATS
+    cut = histograms(np.array([[boundary]]))[0]
+    gain = float(multimodality(mass, cut)[0]) * len(either) - CHANCE_NATS
     return max(gain, 0.0) / len(label)

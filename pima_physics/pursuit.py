@@ -32,8 +32,8 @@ from pima_physics.modes import (
     all_cuts,
     fit_mixture,
     histograms,
-    multimodality_of_all,
 )
+from pima_physics.modes_evidence import multimodality_of_all
 
 Array = NDArray[np.float64]
 
@@ -279,6 +279,4 @@ def starting_directions(white: Array, starts: int, rng: np.random.Generator) -> 
 def evidence_along(white: Array, directions: Array, outcomes: int) -> Array:
     """Evidence of modes along every direction, in nats per sample."""
     _, mass = histograms(white @ directions.T)
-    mixtures = fit_mixture(mass, outcomes, iterations=15)
-    each = zip(mass, all_cuts(mixtures), strict=True)
-    return np.array([multimodality_of_all(m, cuts) for m, cuts in each], dtype=float)
+    return multimodality_of_all(mass, all_cuts(fit_mixture(mass, outcomes, iterations=15)))

@@ -208,10 +208,13 @@ def _exchange(
     views: Sequence[View], front: list[Found], starts: Sequence[Array], known: int
 ) -> list[Found]:
     """Replace one node at a time by others, until the best set stays the same."""
-    fewer = [s[:FEWER_STARTS] for s in starts]
+    fewer, done = [s[:FEWER_STARTS] for s in starts], []
     for _ in range(ROUNDS):
         changed: list[Sequence[Node]] = []
         for found in front[:EXCHANGED]:
+            if any(found is d for d in done):  # what it leads to is known
+                continue
+            done.append(found)
             for j in range(known, len(found.nodes)):
                 rest = [*found.nodes[:j], *found.nodes[j + 1 :]]
                 for node in _candidates(views, rest, fewer, found.nodes[j].outcomes, EXCHANGE):

@@ -8,7 +8,10 @@ than chance could), and by what it shows alone, as far as the cells bear it out:
 
 Directions blind to the known nodes climb it by random turns, narrower after each round that did
 not help. They start from groups within cells, and from what the pursuit finds. Evidence alone
-would climb towards functions of the known nodes.
+would climb towards functions of the known nodes. Where these are all other nodes of a set in the
+latent, such a function together with a rare node also wins J: it parts groups in one cell, cuts
+through them in others, and shows most by itself. There what the cells show is counted as far as it
+lies where the shares of the groups in them say.
 """
 
 from __future__ import annotations
@@ -21,7 +24,8 @@ from numpy.typing import NDArray
 
 from pima_physics.cell_pursuit import pursue_within_cells
 from pima_physics.evidence import clear
-from pima_physics.modes import BINS, Mixture1D, fit_mixture, full_cuts, histograms, lost_without
+from pima_physics.modes import BINS, Mixture1D, fit_mixture, full_cuts, histograms
+from pima_physics.modes_evidence import lost_without, nats_borne_out
 from pima_physics.nodesets import (
     SAME_PARTITION,
     SMALLEST_CELL,
@@ -70,6 +74,7 @@ def beside(
     witnesses: Sequence[View] = (),
     finest: View | None = None,
     through_two: bool = False,
+    by_shares: bool = False,
 ) -> Node | None:
     """The clearest further node given others; None where nothing shows.
 
@@ -88,8 +93,11 @@ def beside(
     through_two : bool
         Begin also where directions of two outcomes climb to, if there are more: along the direction
         of several groups in a row two of them part as well, and it is found from more places.
+    by_shares : bool
+        Judge directions by what they show in cells as far as it lies where the shares of their
+        groups say (:func:`pima_physics.modes_evidence.nats_borne_out`), in place of J.
     """
-    every = [_Beyond.of(v, known, outcomes) for v in (*views, *witnesses)]
+    every = [_Beyond.of(v, known, outcomes, by_shares=by_shares) for v in (*views, *witnesses)]
     found: list[tuple[float, Node]] = []
     for beyond in every[: len(views)]:
         begin = _starts(beyond, known, through_two=through_two, rng=rng)
@@ -104,12 +112,19 @@ def beside(
     return _averaged(best, where, every, rng)
 
 
-def sharpened(node: Node, view: View, known: Sequence[Node], *, rng: np.random.Generator) -> Node:
+def sharpened(
+    node: Node,
+    view: View,
+    known: Sequence[Node],
+    *,
+    rng: np.random.Generator,
+    by_shares: bool = False,
+) -> Node:
     """A node found beside known ones as a finer view shows it; itself where that leads elsewhere.
 
     Along the mean of the directions to which halves of the samples climb there.
     """
-    beyond = _Beyond.of(view, known, node.outcomes)
+    beyond = _Beyond.of(view, known, node.outcomes, by_shares=by_shares)
     axes = beyond.seen([node])
     for _ in range(SHARPENINGS):
         axes = beyond.mean_end(axes, rng)
@@ -182,13 +197,14 @@ class _Beyond:
     columns: Array
     cells: NDArray[np.int64]
     outcomes: int
+    by_shares: bool = False
 
     @staticmethod
-    def of(view: View, known: Sequence[Node], outcomes: int) -> _Beyond:
+    def of(view: View, known: Sequence[Node], outcomes: int, *, by_shares: bool = False) -> _Beyond:
         """In a view, of samples that have it."""
         cells = cells_of(known, view.present)
         assert cells is not None
-        return _Beyond(view, columns_of(known, view.present), cells, outcomes)
+        return _Beyond(view, columns_of(known, view.present), cells, outcomes, by_shares)
 
     def of_part(self, part: NDArray[np.int64]) -> _Beyond:
         """Of some of the samples."""
@@ -257,12 +273,20 @@ class _Beyond:
         worth = np.zeros(len(axes))
         if not len(some):
             return worth
-        each, counts = masses_in_cells(self.cells, bins[:, some])
-        large = counts >= SMALLEST_CELL
-        masses = np.concatenate([mass[some][None], each[large]])
+        each, counts = self._masses(bins[:, some])
+        if self.by_shares:
+            worth[some] = nats_borne_out(each, counts, cuts)
+            return worth
+        masses = np.concatenate([mass[some][None], each])
         where = np.tile(cuts, (len(masses), 1))
         lost = lost_without(masses.reshape(-1, BINS), where).reshape(len(masses), len(some), -1)
         alone = len(bins) * lost[0].min(1)
-        inside = np.einsum("c,clk->lk", counts[large].astype(float), lost[1:]).min(1)
+        inside = np.einsum("c,clk->lk", counts.astype(float), lost[1:]).min(1)
         worth[some] = (self.outcomes - 1) * (inside + np.minimum(alone, inside))
         return worth
+
+    def _masses(self, bins: NDArray[np.int64]) -> tuple[Array, NDArray[np.int64]]:
+        """Histograms in the larger cells, (cell, direction, bin), and their samples."""
+        masses, counts = masses_in_cells(self.cells, bins)
+        large = counts >= SMALLEST_CELL
+        return masses[large], counts[large]

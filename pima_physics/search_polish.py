@@ -14,7 +14,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from pima_physics.modes import all_cuts, fit_mixture, histograms, multimodality_of_all
+from pima_physics.modes import fit_mixture, full_cuts, histograms
+from pima_physics.modes_evidence import multimodality_of_all
 from pima_physics.nodesets import (
     CHANCE_NATS,
     Node,
@@ -73,13 +74,10 @@ def _values(view: View, axes: Array, outcomes: int, others: Sequence[Node], leas
     bins, masses = histograms(view.white @ axes.T)
     mixtures = fit_mixture(masses, outcomes, iterations=ITERATIONS)
     cells = cells_of(others, view.present)
-    values = np.zeros(len(axes))
-    for j, (mass, cuts) in enumerate(zip(masses, all_cuts(mixtures), strict=True)):
-        if len(cuts) < outcomes - 1:
-            continue
-        alone = multimodality_of_all(mass, cuts) * len(bins) - CHANCE_NATS
-        # The rest costs several times as much, and can only be less.
-        if alone > least:
-            rest = alone if cells is None else nats_in_cells(cells, bins[:, j], cuts)
-            values[j] = min(alone, rest)
+    values, (some, cuts) = np.zeros(len(axes)), full_cuts(mixtures, outcomes)
+    alone = multimodality_of_all(masses[some], list(cuts)) * len(bins) - CHANCE_NATS
+    # The rest costs several times as much, and can only be less.
+    some, cuts, alone = some[alone > least], cuts[alone > least], alone[alone > least]
+    rest = alone if cells is None else nats_in_cells(cells, bins[:, some], cuts)
+    values[some] = np.minimum(alone, rest)
     return values

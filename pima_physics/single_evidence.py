@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pima_physics.modes import BINS, histograms, multimodality
+from pima_physics.modes import BINS, histograms
+from pima_physics.modes_evidence import multimodality
 from pima_physics.nodesets import CHANCE_NATS
 from pima_physics.prototypes import Block, partition_evidence
 
@@ -92,8 +93,8 @@ def _cut_nats(cell: Array, first: Array, second: Array) -> float:
     along = cell @ direction
     spread = max(float(along.std()), 1e-300)
     middle = (0.5 * float((first + second) @ direction) - float(along.mean())) / spread
-    mass = histograms((along[:, None] - along.mean()) / spread)[1][0]
+    mass = histograms((along[:, None] - along.mean()) / spread)[1]
     at = int(histograms(np.array([[middle]]))[0][0, 0])
-    cuts = range(max(at - NEAR, 1), min(at + NEAR + 1, BINS))
-    best = max((multimodality(mass, np.array([c])) for c in cuts), default=0.0)
-    return best * len(cell) - CHANCE_NATS
+    cuts = np.arange(max(at - NEAR, 1), min(at + NEAR + 1, BINS))[:, None]
+    best = multimodality(np.repeat(mass, len(cuts), axis=0), cuts).max(initial=0.0)
+    return float(best) * len(cell) - CHANCE_NATS

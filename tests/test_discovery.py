@@ -12,7 +12,8 @@ from pima_physics.discovery import discover
 from pima_physics.discovery_sets import find_nodes
 from pima_physics.evidence import BEND, above_chance, predicted
 from pima_physics.labelled import find_labelled
-from pima_physics.modes import histograms, multimodality, multimodality_of_all
+from pima_physics.modes import histograms
+from pima_physics.modes_evidence import multimodality, multimodality_of_all
 from pima_physics.nodesets import agreement, along, conditional_nats, given, judge
 from pima_physics.pursuit import blind_axes, pursue, starting_directions, whiten
 from pima_physics.representations import Representation
@@ -231,8 +232,8 @@ def test_labels_that_cut_across_groups_are_kept() -> None:
 )
 def test_one_mode_of_any_shape_is_no_evidence(shape) -> None:
     u = shape(np.random.default_rng(0))
-    mass = histograms(((u - u.mean()) / u.std())[:, None])[1][0]
-    most = max(multimodality(mass, np.array([cut])) for cut in range(60, 132, 6))
+    mass = histograms(((u - u.mean()) / u.std())[:, None])[1]
+    most = max(multimodality(mass, np.array([[cut]]))[0] for cut in range(60, 132, 6))
     assert most * len(u) < 6.0
 
 
@@ -241,8 +242,8 @@ def test_two_modes_are_evidence_in_proportion_to_the_samples() -> None:
     found = []
     for size in (1000, 4000):
         u = np.r_[rng.normal(-2.5, 1.0, size // 2), rng.normal(2.5, 1.0, size // 2)]
-        mass = histograms(((u - u.mean()) / u.std())[:, None])[1][0]
-        found.append(multimodality(mass, np.array([96])))
+        mass = histograms(((u - u.mean()) / u.std())[:, None])[1]
+        found.append(multimodality(mass, np.array([[96]]))[0])
     assert 0.07 < found[1] < 0.14
     assert found[0] == pytest.approx(found[1], rel=0.25)
 
@@ -256,9 +257,10 @@ def test_a_clear_cut_does_not_pay_for_one_through_a_group() -> None:
         index, mass = histograms(((u - u.mean()) / u.std())[:, None])
         # Between the groups; with two of them, the second cut is the middle of the right one.
         cuts = np.sort([index[np.abs(u - c).argmin(), 0] for c in (-2.5 * (name[1] == "h"), 2.5)])
-        found[name] = multimodality(mass[0], cuts), multimodality_of_all(mass[0], cuts)
+        found[name] = multimodality(mass, cuts[None])[0], multimodality_of_all(mass, [cuts])[0]
         one = cuts[:1]
-        assert multimodality_of_all(mass[0], one) == multimodality(mass[0], one)
+        alone = multimodality(mass, one[None])[0]
+        assert multimodality_of_all(mass, [one])[0] == pytest.approx(alone, abs=1e-12)
     assert found["two groups"][0] > 0.05 and found["two groups"][1] < 0.004
     assert 0.1 < found["three groups"][1] <= found["three groups"][0]
 
@@ -267,8 +269,8 @@ def test_a_clear_cut_does_not_pay_for_one_through_a_group() -> None:
 def test_an_arc_shows_no_more_than_a_bend_is_said_to_show(length: float) -> None:
     rng = np.random.default_rng(0)
     chord = np.sin(length * rng.normal(size=100_000)) + 0.1 * rng.normal(size=100_000)
-    mass = histograms(((chord - chord.mean()) / chord.std())[:, None])[1][0]
-    assert multimodality(mass, np.array([96])) < 1.05 * BEND
+    mass = histograms(((chord - chord.mean()) / chord.std())[:, None])[1]
+    assert multimodality(mass, np.array([[96]]))[0] < 1.05 * BEND
 
 
 def test_a_bent_feature_of_the_latent_is_not_supported_and_groups_are() -> None:

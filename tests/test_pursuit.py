@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.optimize import isotonic_regression
 
 import pima_physics.pursuit
-from pima_physics.modes import fit_mixture, histograms, unimodal_score
+from pima_physics.modes import fit_mixture, histograms
 from pima_physics.pursuit import (
     group_scores,
     pursue,
@@ -15,33 +14,6 @@ from pima_physics.pursuit import (
     whiten,
     within_cells,
 )
-
-
-def best_by_all_splits(mass: np.ndarray) -> float:
-    """Every split into a rising and a falling part, each by isotonic regression."""
-
-    def score(part: np.ndarray, *, increasing: bool) -> float:
-        if not len(part):
-            return 0.0
-        fitted = isotonic_regression(part, increasing=increasing).x
-        return float((part * np.log(np.where(part > 0.0, fitted, 1.0))).sum())
-
-    return max(
-        score(mass[:k], increasing=True) + score(mass[k:], increasing=False)
-        for k in range(len(mass) + 1)
-    )
-
-
-@pytest.mark.parametrize("seed", range(6))
-def test_unimodal_scores_are_those_of_the_best_split(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    mass = rng.multinomial(40, rng.dirichlet(np.full(20, 0.4))) / 40.0
-    mass[: seed % 3] = mass[len(mass) - seed % 4 :] = 0.0
-    assert unimodal_score(mass.tolist()) == pytest.approx(best_by_all_splits(mass), abs=1e-12)
-
-
-def test_nothing_has_a_score_of_zero() -> None:
-    assert unimodal_score([]) == unimodal_score([0.0, 0.0]) == 0.0
 
 
 @pytest.mark.parametrize("outcomes", [2, 3])

@@ -12,30 +12,12 @@ from pima_physics.cell_pursuit import pursue_within_cells
 from pima_physics.discovery import discover
 from pima_physics.discovery_direct import as_given, shown_before_the_last, shown_directly
 from pima_physics.discovery_sets import find_nodes
-from pima_physics.modes import BINS, lost_without, multimodality_of_all
 from pima_physics.nodesets import Node, along, cells_of, columns_of, given
 from pima_physics.representations import Representation, combined
 from pima_physics.search_beside import _Beyond, beside, sharpened
 from pima_physics.views import View
 
 SAMPLES = 2000
-
-
-def masses(rng: np.random.Generator, rows: int, bins: int = BINS) -> np.ndarray:
-    """Histograms of few samples, many bins empty."""
-    counts = rng.multinomial(80, rng.dirichlet(np.full(bins, 0.3), rows))
-    return counts / counts.sum(1, keepdims=True)
-
-
-@pytest.mark.parametrize("count", [1, 2])
-def test_what_cuts_are_worth_is_the_evidence_of_all(count: int) -> None:
-    rng = np.random.default_rng(count)
-    some = masses(rng, 30)
-    cuts = np.sort(rng.choice(np.arange(30, 160, 6), (30, count)), axis=1)
-    cuts[:, -1] += 7 * (count > 1)
-    expected = [multimodality_of_all(m, c) for m, c in zip(some, cuts, strict=True)]
-    found = count * lost_without(some, cuts).min(1)
-    np.testing.assert_allclose(found, expected, atol=1e-12)
 
 
 def rare_roots(seed: int, separation: float = 5.5) -> tuple[np.ndarray, np.ndarray]:
