@@ -14,7 +14,7 @@ import numpy as np
 
 from pima_physics.evidence import above_chance, clear, predicted
 from pima_physics.nodesets import CHANCE_NATS, Node, given, judge
-from pima_physics.search import Found, find_sets, lacking, unexplained
+from pima_physics.search import Found, find_sets, lacking, same_nodes, unexplained
 from pima_physics.search_beside import beside, sharpened
 from pima_physics.views import View, split
 
@@ -77,6 +77,7 @@ def shown_before_the_last(
     whole: View | None,
     *,
     rng: np.random.Generator,
+    sure: Found | None = None,
 ) -> tuple[list[Node], list[Found]]:
     """All nodes but one as straight views show them, and a set with the last one beside them.
 
@@ -89,6 +90,9 @@ def shown_before_the_last(
         As of `shown_directly`.
     whole : View, optional
         The latent and components side by side: groups that were found are told apart best in it.
+    sure : Found, optional
+        A set of all nodes, each of them clear. It stands, unless fewer nodes, others than these,
+        leave nothing unexplained beside them.
     """
     straight, _ = split(views)
     sets: list[Found] = []
@@ -97,7 +101,11 @@ def shown_before_the_last(
         sets += [f for f in best if _stands(f, len(choice))]
         if sets and sets[0].score > 0.0 and all(clear(n) for n in sets[0].free):
             break  # it leaves little unexplained: another choice would know less
-    for found in sorted(sets, key=lambda f: -f.score)[:LIKELY]:
+    likely = sorted(sets, key=lambda f: -f.score)[:LIKELY]
+    if sure is not None:
+        likely = [f for f in likely[:1] if not same_nodes(f.free, sure.free)]
+        likely = [f for f in likely if f.left <= CHANCE_NATS]
+    for found in likely:
         kept, around = _with_last(views, wanted, fixed, whole, found.free, rng)
         if kept:
             return kept, around

@@ -76,8 +76,9 @@ def find_nodes(
     finer, nested, kept = finest if direct else None, [], []
     if not direct and straight:
         sets = find_sets(straight, wanted, rng=rng, known=fixed)
-        if polishing and len(wanted) >= SEVERAL and sets and not _all_clear(sets[0], wanted):
-            kept, nested = shown_before_the_last(views, wanted, fixed, whole, rng=rng)
+        if polishing and len(wanted) >= SEVERAL and sets:
+            sure = sets[0] if _all_clear(sets[0], wanted) else None
+            kept, nested = shown_before_the_last(views, wanted, fixed, whole, rng=rng, sure=sure)
         if nested and max(wanted) == 2:
             direct, sets, finer, nested = kept, nested, whole, []
         else:
