@@ -45,7 +45,8 @@ def test_searches_until_one_is_enough(
         return [replace(judged, left=unexplained)]
 
     monkeypatch.setattr(discovery_sets, "find_sets", found)
-    sets = discovery_sets._searched([view], [2], [], rng)
+    first = discovery_sets.find_sets([view], [2], rng=rng)
+    sets = discovery_sets._searched_again(first, [view], [2], [], rng)
     assert count == made
     assert sets[0].nodes[0] is nodes[best]
     assert len({id(s.nodes[0]) for s in sets}) == len(sets)
@@ -57,5 +58,6 @@ def test_searches_that_find_nothing(first: bool, monkeypatch: pytest.MonkeyPatch
     made = [[replace(Found.of([]), left=9.0)]] if first else []
     every = iter([*made, []])
     monkeypatch.setattr(discovery_sets, "find_sets", lambda *_args, **_options: next(every))
-    sets = discovery_sets._searched([], [2], [], np.random.default_rng(0))
+    rng = np.random.default_rng(0)
+    sets = discovery_sets._searched_again(next(every), [], [2], [], rng)
     assert len(sets) == int(first)

@@ -14,6 +14,7 @@ from pima_physics.discovery_direct import as_given, shown_before_the_last, shown
 from pima_physics.discovery_sets import find_nodes
 from pima_physics.nodesets import Node, along, cells_of, columns_of, given
 from pima_physics.representations import Representation, combined
+from pima_physics.search import Found
 from pima_physics.search_beside import _Beyond, beside, sharpened
 from pima_physics.views import View
 
@@ -182,6 +183,20 @@ def test_all_nodes_but_the_last_come_first_and_it_beside_them() -> None:
     same = [[accuracy(n.label, column) for column in labels.T] for n in found.nodes]
     assert {int(np.argmax(s)) for s in same[:2]} == {1, 2}  # the rare one shows least
     assert int(np.argmax(same[2])) == 0 and min(max(s) for s in same) > 0.97
+
+
+def test_a_clear_set_gives_way_only_to_others_that_leave_nothing_unexplained() -> None:
+    seen = view(rare_root(0)[1])
+
+    def kept(sure: Found | None) -> list[Found]:
+        rng = np.random.default_rng(0)
+        return shown_before_the_last([seen], (2, 2, 2), [], None, rng=rng, sure=sure)[1]
+
+    (found,) = kept(None)
+    assert not kept(found)  # they are its own
+    others = along(seen, np.random.default_rng(1).normal(size=(3, seen.white.shape[1])), 2)
+    assert kept(Found.of(others))
+    assert not kept(Found.of([*others[:1], *found.nodes[:2]]))
 
 
 def test_nothing_is_kept_where_nothing_shows() -> None:
