@@ -11,7 +11,15 @@ from numpy.typing import NDArray
 from pima_physics.discovery_direct import as_given, joined, shown_before_the_last, shown_directly
 from pima_physics.evidence import above_chance, bend_nats, beyond_bend, clear, confirmed_by
 from pima_physics.evidence_cuts import cuts_through
-from pima_physics.nodesets import Node, conditional_nats, given, in_best_views, judge, refine
+from pima_physics.nodesets import (
+    CHANCE_NATS,
+    Node,
+    conditional_nats,
+    given,
+    in_best_views,
+    judge,
+    refine,
+)
 from pima_physics.representations import ALL, COMBINED, Representation
 from pima_physics.search import (
     Found,
@@ -107,7 +115,7 @@ def find_nodes(
 def _shows_last(nodes: Sequence[Node]) -> bool:
     """Whether the last node shows among samples that agree in the others, if not by itself."""
     *others, last = nodes
-    return conditional_nats(last, others) > 0.0
+    return conditional_nats(last, others) > CHANCE_NATS
 
 
 def _all_clear(found: Found, wanted: Sequence[int]) -> bool:
