@@ -101,9 +101,7 @@ def nats_over_cells(
     chance : float
         Nats that are taken off in every cell.
     """
-    cells, rows, bins = mass.shape
-    every = np.tile(cuts, (cells, 1))
-    found = multimodality(mass.reshape(cells * rows, bins), every).reshape(cells, rows)
+    found = multimodality(*_every_row(mass, cuts)).reshape(mass.shape[:2])
     return np.maximum(found * counts[:, None] - chance, 0.0).sum(0)
 
 
@@ -117,21 +115,23 @@ def nats_borne_out(mass: Array, counts: NDArray[np.int64], cuts: NDArray[np.int6
 
     Parameters
     ----------
-    mass : array, shape (cell, row, bin)
-    counts : int array, shape (cell,)
-        Samples of every cell.
-    cuts : int array, shape (row, cut)
+    mass, counts, cuts
+        As of `nats_over_cells`.
     """
-    cells, rows, bins = mass.shape
     size = counts[:, None, None]
-    lost = lost_without(mass.reshape(cells * rows, bins), np.tile(cuts, (cells, 1)))
-    nats = size * lost.reshape(cells, rows, cuts.shape[1])
+    nats = size * lost_without(*_every_row(mass, cuts)).reshape(*mass.shape[:2], cuts.shape[1])
     below = np.take_along_axis(mass.cumsum(2), np.maximum(cuts - 1, 0)[None], axis=2)
     group = np.diff(below, axis=2, prepend=0.0, append=1.0)
     first, second = group[..., :-1], group[..., 1:]
     due = size * np.minimum(first, second) ** 2 / np.maximum(first + second, 1e-12)
     due = due * nats.sum(0) / np.maximum(due.sum(0), 1e-12)
     return cuts.shape[1] * np.minimum(nats, due).sum(0).min(1)
+
+
+def _every_row(mass: Array, cuts: NDArray[np.int64]) -> tuple[Array, NDArray[np.int64]]:
+    """The rows of all cells (cell, row, bin) one after the other, and their cuts."""
+    cells, rows, bins = mass.shape
+    return mass.reshape(cells * rows, bins), np.tile(cuts, (cells, 1))
 
 
 @dataclass(frozen=True)
@@ -188,10 +188,12 @@ def _rising(mass: Array) -> Array:
     rows, bins = mass.shape
     cumulative = np.zeros((rows, bins + 1))
     np.cumsum(mass, axis=1, out=cumulative[:, 1:])
+    length = np.arange(1, bins + 1)[:, None] - np.arange(bins)
+    share = np.where(length > 0, 1.0 / np.maximum(length, 1), 0.0)
     start = np.zeros((rows, bins), dtype=np.int64)
     for some in range(0, rows, ROWS):
         part = slice(some, some + ROWS)
-        _last_blocks(cumulative[part], start[part])
+        _last_blocks(cumulative[part], share, start[part])
     block = cumulative[:, 1:] - np.take_along_axis(cumulative, start, axis=1)
     filled = np.where(block > 0.0, block, 1.0)
     term = np.where(block > 0.0, filled * np.log(filled / (np.arange(1, bins + 1) - start)), 0.0)
@@ -201,11 +203,12 @@ def _rising(mass: Array) -> Array:
     return scores
 
 
-def _last_blocks(cumulative: Array, start: NDArray[np.int64]) -> None:
-    """Put where the last block of every prefix starts into ``start`` (row, bin)."""
+def _last_blocks(cumulative: Array, share: Array, start: NDArray[np.int64]) -> None:
+    """Put where the last block of every prefix starts into ``start`` (row, bin).
+
+    ``share`` (end, start) is one over the lengths of blocks.
+    """
     bins = start.shape[1]
-    length = np.arange(1, bins + 1)[:, None] - np.arange(bins)
-    share = np.where(length > 0, 1.0 / np.maximum(length, 1), 0.0)
     for i in range(0, bins, PREFIXES):
         end = min(i + PREFIXES, bins)
         chord = cumulative[:, i + 1 : end + 1, None] - cumulative[:, None, :end]

@@ -23,13 +23,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from pima_physics.modes import (
-    BINS,
-    Mixture1D,
-    all_cuts,
-    fit_mixture,
-    histograms,
-)
+from pima_physics.modes import BINS, Mixture1D, all_cuts, fit_mixture, histograms
 from pima_physics.modes_evidence import multimodality_of_all, nats_over_cells
 from pima_physics.nodesets_order import in_any_order
 from pima_physics.pursuit import blind_axes, masses_in_cells, within_cells
@@ -262,9 +256,16 @@ def nats_in_cells(
     cells: NDArray[np.int64], bins: NDArray[np.int64], cuts: NDArray[np.int64]
 ) -> Array:
     """Nats for modes between cuts (direction, cut) among samples alike, over all cells."""
+    return nats_over_cells(*masses_in_large_cells(cells, bins), cuts, chance=CHANCE_NATS)
+
+
+def masses_in_large_cells(
+    cells: NDArray[np.int64], bins: NDArray[np.int64]
+) -> tuple[Array, NDArray[np.int64]]:
+    """`masses_in_cells` that are large enough to show modes."""
     masses, counts = masses_in_cells(cells, bins)
     large = counts >= SMALLEST_CELL
-    return nats_over_cells(masses[large], counts[large], cuts, chance=CHANCE_NATS)
+    return masses[large], counts[large]
 
 
 def joint_code(labels: NDArray[np.int64]) -> NDArray[np.int64]:

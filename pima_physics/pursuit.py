@@ -26,13 +26,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pima_physics.modes import (
-    BINS,
-    Mixture1D,
-    all_cuts,
-    fit_mixture,
-    histograms,
-)
+from pima_physics.modes import BINS, Mixture1D, all_cuts, fit_mixture, histograms
 from pima_physics.modes_evidence import multimodality_of_all
 
 Array = NDArray[np.float64]

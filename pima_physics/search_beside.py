@@ -28,7 +28,6 @@ from pima_physics.modes import BINS, Mixture1D, fit_mixture, full_cuts, histogra
 from pima_physics.modes_evidence import lost_without, nats_borne_out
 from pima_physics.nodesets import (
     SAME_PARTITION,
-    SMALLEST_CELL,
     Node,
     agreement,
     along,
@@ -36,13 +35,13 @@ from pima_physics.nodesets import (
     columns_of,
     first_distinct,
     joint_code,
+    masses_in_large_cells,
     refine,
 )
 from pima_physics.pursuit import (
     blind_axes,
     expected_means,
     known_effects,
-    masses_in_cells,
 )
 from pima_physics.search import further
 from pima_physics.views import View
@@ -273,7 +272,7 @@ class _Beyond:
         worth = np.zeros(len(axes))
         if not len(some):
             return worth
-        each, counts = self._masses(bins[:, some])
+        each, counts = masses_in_large_cells(self.cells, bins[:, some])
         if self.by_shares:
             worth[some] = nats_borne_out(each, counts, cuts)
             return worth
@@ -284,9 +283,3 @@ class _Beyond:
         inside = np.einsum("c,clk->lk", counts.astype(float), lost[1:]).min(1)
         worth[some] = (self.outcomes - 1) * (inside + np.minimum(alone, inside))
         return worth
-
-    def _masses(self, bins: NDArray[np.int64]) -> tuple[Array, NDArray[np.int64]]:
-        """Histograms in the larger cells, (cell, direction, bin), and their samples."""
-        masses, counts = masses_in_cells(self.cells, bins)
-        large = counts >= SMALLEST_CELL
-        return masses[large], counts[large]
