@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from io import BytesIO
 from typing import TYPE_CHECKING
 
+import numpy as np
 import xarray as xr
 
 from pima_physics import plots_tree as view
@@ -26,6 +27,27 @@ class ResultsView:
     """
 
     tree: xr.DataTree
+
+    @property
+    def discovery(self) -> xr.Dataset:
+        """The evidence for every node, and what it changes in each modality.
+
+        The group ``/discovery`` of results.nc (where groups were seen, their separation, evidence
+        and what chance shows in nats per sample, stability, whether supported and why not), and
+        ``variance_explained``, shape (node, modality): the share of a modality's variance between
+        the outcomes of the node.
+        """
+        from pima_physics.plots_statistics import feature_shares
+
+        found = self.tree["discovery"].to_dataset()
+        modalities = view.children(self.tree, "features")
+        each = [feature_shares(self.tree, m) for m in modalities]
+        table = [[shares.get(n, np.nan) for shares in each] for n in view.labels(found, "node")]
+        words = {"units": "dimensionless", "long_name": "share of variance between outcomes"}
+        explained = np.array(table).reshape(found.sizes["node"], len(modalities))
+        return found.assign(
+            variance_explained=(("node", "modality"), explained, words)
+        ).assign_coords(modality=np.array(modalities, dtype=object))
 
     def plot_graph(self, ax: Axes | None = None) -> Axes:
         """The graph, as far as the data determine it; see :func:`pima_physics.plots.plot_graph`."""

@@ -142,6 +142,17 @@ def test_every_group_holds_what_the_contract_names(fitted: Fitted, group: str) -
         assert dims is None or found[name].dims == dims
 
 
+def test_the_result_says_what_was_found_and_what_it_changes(fitted: Fitted) -> None:
+    found = fitted.result.discovery
+    tree = fitted.result.to_datatree()
+    assert set(tree["discovery"].data_vars) < set(found.data_vars)
+    explained = found["variance_explained"]
+    assert explained.dims == ("node", "modality")
+    assert set(explained["modality"].values) == set(tree["features"].children)
+    assert ((explained >= 0) & (explained <= 1)).all() and explained.max() > 0.2
+    assert "variance_explained" not in fitted.result.to_datatree()["discovery"]
+
+
 def test_every_number_has_units_also_in_the_file(fitted: Fitted) -> None:
     assert not numeric_without_units(fitted.result.to_datatree())
     with xr.open_datatree(fitted.folder / "results.nc") as tree:
