@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pima_physics.dag import DAG
 from pima_physics.dataset import Data
 from pima_physics.dataset_groups import worth_of_counts
+from pima_physics.discovery_merged import Merged, finding_of_groups, merged
 from pima_physics.discovery_sets import find_nodes
 from pima_physics.evidence import Finding, finding_of
 from pima_physics.factorial import product_of
@@ -180,16 +181,16 @@ def _several(
     parameters show by themselves no other set is looked for.
     """
     shown = [*representations, *combined(representations)]
-    sets = find_nodes(shown, wanted, known, rng=rng)
-    chosen = _in_slots(sets[0], wanted) if sets else [None] * len(wanted)
-    pairs = zip(chosen, wanted, strict=True)
-    found = [_finding(c, shown, count, rng) for c, count in pairs]
-    listed = [(_names(f), f.score, f.left) for f in sets]
+    sets, found = _along(shown, wanted, known, rng)
     several = max(wanted, default=0) > 2
-    complete = all(chosen) and bool(sets) and sets[0].direct
+    if several and (one := merged(found)) is not None:
+        sets, found = _around(one, shown, wanted, known, rng) or (sets, found)
+    listed = [(_names(f), f.score, f.left) for f in sets]
+    whole = all(f.separation > 0.0 for f in found)
+    complete = whole and bool(sets) and sets[0].direct
     if complete or (not several and all(f.supported for f in found)):
         return found, listed
-    along = [f.probability for f in found] if all(chosen) else None
+    along = [f.probability for f in found] if whole else None
     own = np.random.default_rng(seed)
     mixture = find_factorial(representations, wanted, known, along=along, rng=own)
     if mixture is None:
@@ -201,6 +202,36 @@ def _several(
     else:
         better = mixture.supported > sum(f.supported for f in found)
     return (list(mixture.findings), [entry, *listed]) if better else (found, [*listed, entry])
+
+
+def _along(
+    shown: Sequence[Representation],
+    wanted: Sequence[int],
+    known: Sequence[Array],
+    rng: np.random.Generator,
+) -> tuple[list[Found], list[Finding]]:
+    """Sets of nodes along directions, and what the best one shows of each."""
+    sets = find_nodes(shown, wanted, known, rng=rng)
+    chosen = _in_slots(sets[0], wanted) if sets else [None] * len(wanted)
+    pairs = zip(chosen, wanted, strict=True)
+    return sets, [_finding(c, shown, count, rng) for c, count in pairs]
+
+
+def _around(
+    one: Merged,
+    shown: Sequence[Representation],
+    wanted: Sequence[int],
+    known: Sequence[Array],
+    rng: np.random.Generator,
+) -> tuple[list[Found], list[Finding]] | None:
+    """Sets around a node that directions show as several; None where it cannot be judged."""
+    rest = [count for i, count in enumerate(wanted) if i != one.place]
+    sets, found = _along(shown, rest, [*known, one.probability], rng)
+    others = [*known, *(f.probability for f in found)]
+    own = finding_of_groups(one.probability, others, shown, rng)
+    if own is None:
+        return None
+    return sets, [*found[: one.place], own, *found[one.place :]]
 
 
 def _in_slots(found: Found, wanted: Sequence[int]) -> list[_Chosen | None]:

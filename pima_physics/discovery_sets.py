@@ -20,7 +20,8 @@ from pima_physics.nodesets import (
     judge,
     refine,
 )
-from pima_physics.representations import ALL, COMBINED, Representation
+from pima_physics.pursuit import starting_directions
+from pima_physics.representations import ALL, COMBINED, STACKED, Representation
 from pima_physics.search import (
     Found,
     distinct_sets,
@@ -29,6 +30,7 @@ from pima_physics.search import (
     lacking,
     polished,
 )
+from pima_physics.search_starts import shown_by
 from pima_physics.views import View, searched, split
 
 Array = NDArray[np.float64]
@@ -37,6 +39,8 @@ Array = NDArray[np.float64]
 SEVERAL = 3
 # A set that leaves more unexplained, in nats, is searched for once more.
 LEFT = 2.0
+# Directions from which what a view shows is sought for others to begin with, and groups of each.
+HINTING, HINTS = 100, 6
 # The best sets, which are compared once more with every node in the view that shows it best, and
 # turns in which their nodes settle there.
 SETTLED, SETTLINGS = 4, 2
@@ -77,7 +81,7 @@ def find_nodes(
     finest = next((v for v in views if v.representation.kind == COMBINED), None)
     whole = next((v for v in views if v.representation.name == ALL), None)
     views = [v for v in views if v is not finest and v is not whole]
-    straight, others = split(views)
+    straight, _ = split(views)
     direct, sets = shown_directly(
         views, wanted, fixed, rng=rng, completing=polishing, finest=finest
     )
@@ -93,13 +97,13 @@ def find_nodes(
             sets = _searched_again(sets, straight, wanted, fixed, rng)
     shown = _shown(sets[0], direct) if sets else []
     missing = lacking(shown, wanted)
-    # The kept nodes are taken as given, in whatever view they were seen.
-    frozen = [*fixed, *(as_given(n, views) for n in shown)]
     # Bends win over what straight views show faintly; where they show nothing, they may be right.
     faint = bool(direct) and (sets[0].direct or _shows_last(sets[0].nodes))
-    found = _elsewhere(others, missing, frozen, rng, beyond_bends=faint and polishing)
-    found = [f for f in found if not _cuts(f, straight)]
-    more = [joined(f, fixed, shown) for f in found]
+    beyond = faint and polishing
+    more = _with_others(shown, wanted, fixed, views, rng, beyond_bends=beyond)
+    sure = [n for n in shown if clear(n)]  # the others do not stand in the way of clear ones
+    if not direct and _stronger(more, [n for n in shown if not clear(n)]):
+        more += _with_others(sure, wanted, fixed, views, rng, beyond_bends=beyond)
     more = [f for f in more if len(_shown(f)) > len(shown)]
     unclear = bool(missing) or not all(clear(n) for n in shown)
     if sets and polishing and unclear and not (direct or nested):
@@ -139,6 +143,29 @@ def _searched_again(
     return distinct_sets([*sets, *find_sets(views, wanted, rng=rng, known=fixed)])
 
 
+def _with_others(
+    shown: Sequence[Node],
+    wanted: Sequence[int],
+    fixed: Sequence[Node],
+    views: Sequence[View],
+    rng: np.random.Generator,
+    *,
+    beyond_bends: bool,
+) -> list[Found]:
+    """Sets of nodes that are kept and what views with bends show beside them."""
+    straight, others = split(views)
+    # The kept nodes are taken as given, in whatever view they were seen.
+    frozen = [*fixed, *(as_given(n, views) for n in shown)]
+    missing = lacking(shown, wanted)
+    found = _elsewhere(others, missing, frozen, rng, beyond_bends=beyond_bends)
+    return [joined(f, fixed, shown) for f in found if not _cuts(f, straight)]
+
+
+def _stronger(sets: Sequence[Found], faint: Sequence[Node]) -> bool:
+    """Whether sets around faint nodes leave more unexplained than such a node and a bend show."""
+    return any(f.left > max(n.nats, bend_nats(n)) for f in sets for n in faint)
+
+
 def _elsewhere(
     views: Sequence[View],
     missing: Sequence[int],
@@ -147,7 +174,11 @@ def _elsewhere(
     *,
     beyond_bends: bool,
 ) -> list[Found]:
-    """The best set of missing nodes in each view, beside known ones.
+    """The best set of missing nodes in each view that shows as many, beside known ones.
+
+    Few axes show a feature that random directions of many may all miss: what narrow views show is
+    where the search of wider ones begins. The widest is always searched: of samples that have all
+    modalities, it shows what each of them shows.
 
     Parameters
     ----------
@@ -159,7 +190,17 @@ def _elsewhere(
     if beyond_bends and len(missing) == 1:
         nodes = further(views, frozen, missing[0], 1, rng=rng)
         return [Found.of([*frozen, n]) for n in nodes if _beyond_bends(n, frozen)]
-    return [f for view in views for f in find_sets([view], missing, rng=rng, known=frozen)[:1]]
+    found: list[Found] = []
+    hints: list[Node] = []
+    ordered = sorted(views, key=lambda v: v.white.shape[1])
+    least = len(missing) if any(v.representation.name == STACKED for v in views) else 1
+    for view in ordered:
+        shown = shown_by(view, starting_directions(view.white, HINTING, rng))
+        beside = [n for n in shown if above_chance(n, conditional_nats(n, frozen))]
+        if len(beside) >= least or view is ordered[-1]:
+            found += find_sets([view], missing, rng=rng, known=frozen, hints=hints)[:1]
+        hints += shown[:HINTS]
+    return found
 
 
 def _beyond_bends(node: Node, known: Sequence[Node]) -> bool:

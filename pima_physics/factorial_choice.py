@@ -20,7 +20,7 @@ from pima_physics.evidence import Finding
 from pima_physics.factorial_evidence import Searched, findings_in, probabilities_of, score_of
 from pima_physics.factorial_mixture import Fit, alike, fit_factorial
 from pima_physics.nodesets import given
-from pima_physics.representations import LATENT, Representation
+from pima_physics.representations import JOINT, LATENT, Representation
 from pima_physics.search import UNEXPLAINED, unexplained
 from pima_physics.single_mixture import Stack, stack_of
 from pima_physics.views import View, searched
@@ -88,7 +88,7 @@ def find_factorial(
     views = [v for r in straight if (v := View.of_part(r, part)) is not None]
     starts = [] if along is None else [[*known, *along]]
     proposals = []
-    for stack in _stacks(representations):
+    for stack in stacks_of(representations):
         mixture = Searched.of(stack, part, wanted, known)
         if mixture is None:
             continue
@@ -109,10 +109,10 @@ def find_factorial(
     return replace(best, score=best.score - UNEXPLAINED * left, left=left)
 
 
-def _stacks(representations: Sequence[Representation]) -> list[Stack]:
+def stacks_of(representations: Sequence[Representation]) -> list[Stack]:
     """Joint components, fitted parameters or components side by side, and the latent."""
     whole = {r.name: Stack((r.name,), r.values, r.present) for r in representations}
-    found = [whole.get("joint components"), stack_of(representations), whole.get(LATENT)]
+    found = [whole.get(JOINT), stack_of(representations), whole.get(LATENT)]
     return [s for s in found if s is not None]
 
 

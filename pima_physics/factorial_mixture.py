@@ -21,6 +21,7 @@ Z. Ghahramani, "Factorial learning and the EM algorithm", NIPS 1994.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -216,6 +217,7 @@ def _shared(square: Array, samples: int, covariance: Array) -> Array:
 
 def _from_clusters(x: Array, outcomes: Sequence[int], rng: np.random.Generator) -> list[Array]:
     """Components of plain mixtures, in the cells where an additive model fits their means."""
+    from sklearn.exceptions import ConvergenceWarning
     from sklearn.mixture import GaussianMixture
 
     starts, groups = [], int(np.prod(outcomes))
@@ -223,7 +225,9 @@ def _from_clusters(x: Array, outcomes: Sequence[int], rng: np.random.Generator) 
         mixture = GaussianMixture(
             groups, covariance_type="tied", reg_covar=RIDGE, random_state=int(rng.integers(2**31))
         )
-        own = np.asarray(mixture.fit(x).predict_proba(x))
+        with warnings.catch_warnings():  # it is where the search begins
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            own = np.asarray(mixture.fit(x).predict_proba(x))
         root = np.linalg.cholesky(np.linalg.inv(np.asarray(mixture.covariances_)))
         placed = cast(Array, np.asarray(mixture.means_) @ root)
         tables = _tables(placed, np.asarray(mixture.weights_), outcomes, rng)

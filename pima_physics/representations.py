@@ -24,6 +24,8 @@ LATENT = "latent"
 COMBINED = "combined"
 # Name of the view that joins the latent and components: the finest, with bends.
 ALL = "latent with components"
+# Components of all modalities, of samples that have them all: principal ones, and side by side.
+JOINT, STACKED = "joint components", "stacked components"
 MAX_AXES = 8
 # Views are joined for samples that have all, where these are more than this share.
 MOST = 0.5
@@ -97,10 +99,10 @@ def representations(
         if complete.mean() > MOST:
             joint = np.concatenate(list(flat.values()), axis=1)
             values = principal_components(joint, complete, axes)
-            views.append(Representation("joint components", "components", values, complete))
+            views.append(Representation(JOINT, "components", values, complete))
             parts = [v.values for v in views if v.name.startswith("components of")]
             stacked = np.where(complete[:, None], np.concatenate(parts, axis=1), 0.0)
-            views.append(Representation("stacked components", "components", stacked, complete))
+            views.append(Representation(STACKED, "components", stacked, complete))
     most = with_most(present)
     return [_among(most, view) for view in views + parameters]
 
@@ -113,7 +115,7 @@ def combined(views: Sequence[Representation]) -> list[Representation]:
     """
     straight = [v for v in views if v.straight and not v.derived]
     fits = len({v.kind for v in straight}) > 1
-    latent = [v for v in views if v.name in (LATENT, "stacked components")]
+    latent = [v for v in views if v.name in (LATENT, STACKED)]
     joined = [
         _side_by_side("latent with fits", COMBINED, straight) if fits else None,
         _side_by_side(ALL, "components", latent) if len(latent) > 1 else None,

@@ -22,13 +22,9 @@ from pima_physics.nodesets import (
     judge,
     refine,
 )
-from pima_physics.pursuit import (
-    evidence_along,
-    pursue,
-    starting_directions,
-    whiten,
-)
+from pima_physics.pursuit import pursue
 from pima_physics.search_polish import polish
+from pima_physics.search_starts import FEWER_STARTS, STEPS, inside_cells, starts_in
 from pima_physics.views import View
 
 Array = NDArray[np.float64]
@@ -37,22 +33,15 @@ Array = NDArray[np.float64]
 BEAM, EXCHANGED, ROUNDS = 6, 4, 4
 # Candidates kept per view: for the first node, for a further one, for one in exchange.
 FIRST, FURTHER, EXCHANGE = 8, 4, 5
-# Steps of a pursuit per group beyond the first, and sweeps in which the last sets settle.
-STEPS, SETTLED = 18, 10
+# Sweeps in which the last sets settle.
+SETTLED = 10
 # Sets that are polished, the best ones.
 POLISHED = 3
-# Directions from which all groups of a view are sought once, and agreement of groups that are the
-# same: the weakest of three features is found from one direction in a hundred.
-MANY, ALIKE = 400, 0.98
-# Of the groups found so, and all together, directions from which further nodes are sought.
-KEPT, STARTS, FEWER_STARTS = 32, 48, 16
 # What a set leaves unexplained counts this often: blind to wrong nodes, a missing one shows only in
 # part.
 UNEXPLAINED = 3.0
 # Two partitions with a larger agreement count as one.
 SAME = 0.95
-# Cells of the other nodes that are searched by themselves, and their least size.
-CELLS, MIN_CELL, PER_CELL = 4, 60, 3
 
 
 @dataclass(frozen=True)
@@ -102,6 +91,7 @@ def find_sets(
     *,
     rng: np.random.Generator,
     known: Sequence[Node] = (),
+    hints: Sequence[Node] = (),
 ) -> list[Found]:
     """Sets of nodes with the wanted numbers of outcomes, best first.
 
@@ -113,6 +103,8 @@ def find_sets(
         Number of groups of every wanted node, in any order.
     known : sequence of Node
         Nodes that are given: part of every set, never changed.
+    hints : sequence of Node
+        What other views show, whose directions are started from as well.
 
     Returns
     -------
@@ -120,7 +112,7 @@ def find_sets(
         Nodes that were given come first. Sets are smaller than wanted where no further groups
         show.
     """
-    starts = [_starts(v, rng) for v in views]
+    starts = [starts_in(v, rng, hints) for v in views]
     front = [Found(tuple(known), Judgement(0.0, np.zeros(0), np.zeros(0)))]
     for depth in range(len(outcomes)):
         grown: list[Sequence[Node]] = []
@@ -150,7 +142,7 @@ def polished(
         In which the sets were found.
     """
     turned = [polish(f.nodes, rng=rng) for f in sets[:POLISHED]]
-    starts = [_starts(v, rng) for v in views]
+    starts = [starts_in(v, rng) for v in views]
     new = _with_left(views, [Found.of(nodes) for nodes in turned], starts)
     return distinct_sets([*new, *sets])
 
@@ -164,27 +156,15 @@ def further(
     rng: np.random.Generator,
 ) -> list[Node]:
     """Nodes that the pursuit finds beside those given, the clearest of every view."""
-    starts = [_starts(v, rng) for v in views]
+    starts = [starts_in(v, rng) for v in views]
     return _candidates(views, nodes, starts, outcomes, keep)
 
 
 def unexplained(views: Sequence[View], nodes: Sequence[Node], *, rng: np.random.Generator) -> float:
     """Evidence of one more node than those given, in nats over the samples of the views."""
-    starts = [_starts(v, rng) for v in views]
+    starts = [starts_in(v, rng) for v in views]
     nothing = Judgement(0.0, np.zeros(0), np.zeros(0))
     return _with_left(views, [Found(tuple(nodes), nothing)], starts)[0].left
-
-
-def _starts(view: View, rng: np.random.Generator) -> Array:
-    """Directions of all groups that a view shows by itself, clearest first, then others."""
-    start, nothing = starting_directions(view.white, MANY, rng), np.zeros((len(view.white), 0))
-    axes = pursue(view.white, nothing, 2, start, steps=STEPS)
-    clear = sorted((n for n in along(view, axes, 2) if n.evidence > 0.0), key=lambda n: -n.evidence)
-    shown = first_distinct(
-        clear, lambda a, b: agreement(a.probability, b.probability) >= ALIKE, KEPT
-    )
-    found = np.array([n.axis for n in shown]).reshape(-1, start.shape[1])
-    return np.concatenate([found, start])[:STARTS]
 
 
 def _with_left(
@@ -256,7 +236,7 @@ def _candidates(
     found = []
     for view, start in zip(views, starts, strict=True):
         columns, cells = columns_of(others, view.present), cells_of(others, view.present)
-        begin = [start, *_inside_cells(view, cells, outcomes, start)]
+        begin = [start, *inside_cells(view, cells, outcomes, start)]
         if outcomes > 2:  # the direction of several groups in a row also tells two of them
             some = np.concatenate(begin)
             begin.append(pursue(view.white, columns, 2, some, cells=cells, steps=STEPS))
@@ -268,32 +248,4 @@ def _candidates(
             new = all(agreement(node.probability, o.probability) < SAME for o in others)
             if new and nats > 0.0 and node.probability.mean(0).min() > RAREST:
                 found.append(node)
-    return found
-
-
-def _inside_cells(
-    view: View, cells: NDArray[np.int64] | None, outcomes: int, start: Array
-) -> list[Array]:
-    """Directions of groups among samples that agree in all other nodes.
-
-    Where nodes depend on each other, the direction of one can be hidden by a combination of
-    two. With the other nodes fixed only its own groups are left.
-    """
-    if cells is None:
-        return []
-    counts = np.bincount(cells)
-    found = []
-    for k in counts.argsort()[::-1][:CELLS]:
-        if counts[k] < max(MIN_CELL, 8 * view.white.shape[1]):
-            continue
-        part = view.white[cells == k]
-        local = whiten(part)
-        white = local.apply(part)
-        begin = start[:FEWER_STARTS] @ np.linalg.pinv(local.basis).T
-        begin = begin / np.maximum(np.linalg.norm(begin, axis=1, keepdims=True), 1e-9)
-        axes = pursue(white, np.zeros((len(white), 0)), outcomes, begin, steps=8)
-        best = evidence_along(white, axes, outcomes).argsort()[::-1][:PER_CELL]
-        directions = axes[best] @ local.basis.T
-        norm = np.linalg.norm(directions, axis=1, keepdims=True)
-        found.append(directions / np.maximum(norm, 1e-12))
     return found

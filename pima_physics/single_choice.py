@@ -17,7 +17,7 @@ from pima_physics.evidence import (
 )
 from pima_physics.evidence_null import against_chance
 from pima_physics.nodesets import conditional_nats
-from pima_physics.representations import Representation
+from pima_physics.representations import JOINT, STACKED, Representation
 from pima_physics.search import find_sets
 from pima_physics.sharing import shared_nats
 from pima_physics.sharing_views import shared_views
@@ -48,7 +48,7 @@ def find_single(
     rng = np.random.default_rng(seed)
     about = shared_views(data, representations, seed=seed)
     # What several modalities show together is left to the mixture; many groups in a row are rare.
-    left_out = ("joint components", "stacked components")
+    left_out = (JOINT, STACKED)
     alone = [r for r in representations if r.name not in left_out]
     if outcomes > IN_A_ROW:
         alone = [r for r in alone if r.kind == "latent"]
