@@ -13,8 +13,11 @@ from pima_physics.evidence import above_chance, bend_nats, beyond_bend, clear, c
 from pima_physics.evidence_cuts import cuts_through
 from pima_physics.nodesets import (
     CHANCE_NATS,
+    SAME_PARTITION,
     Node,
+    agreement,
     conditional_nats,
+    first_distinct,
     given,
     in_best_views,
     judge,
@@ -102,7 +105,7 @@ def find_nodes(
     beyond = faint and polishing
     more = _with_others(shown, wanted, fixed, views, rng, beyond_bends=beyond)
     sure = [n for n in shown if clear(n)]  # the others do not stand in the way of clear ones
-    if not direct and _stronger(more, [n for n in shown if not clear(n)]):
+    if not direct and len(sure) < len(shown) and _stronger(shown, missing, fixed, views, rng):
         more += _with_others(sure, wanted, fixed, views, rng, beyond_bends=beyond)
     more = [f for f in more if len(_shown(f)) > len(shown)]
     unclear = bool(missing) or not all(clear(n) for n in shown)
@@ -152,18 +155,42 @@ def _with_others(
     *,
     beyond_bends: bool,
 ) -> list[Found]:
-    """Sets of nodes that are kept and what views with bends show beside them."""
+    """Sets of nodes that are kept and what views with bends show beside them.
+
+    Where few samples have all modalities, no view shows what each of them does: the nodes of the
+    best set are then kept in their turn, and the rest is sought beside them.
+    """
     straight, others = split(views)
     # The kept nodes are taken as given, in whatever view they were seen.
     frozen = [*fixed, *(as_given(n, views) for n in shown)]
     missing = lacking(shown, wanted)
     found = _elsewhere(others, missing, frozen, rng, beyond_bends=beyond_bends)
-    return [joined(f, fixed, shown) for f in found if not _cuts(f, straight)]
+    sets = [joined(f, fixed, shown) for f in found if not _cuts(f, straight)]
+    more = [f for f in sets if len(shown) < len(_shown(f)) < len(wanted)]
+    if more and not any(v.representation.name == STACKED for v in views):
+        best = _shown(max(more, key=_rank))
+        sets += _with_others(best, wanted, fixed, views, rng, beyond_bends=beyond_bends)
+    return sets
 
 
-def _stronger(sets: Sequence[Found], faint: Sequence[Node]) -> bool:
-    """Whether sets around faint nodes leave more unexplained than such a node and a bend show."""
-    return any(f.left > max(n.nats, bend_nats(n)) for f in sets for n in faint)
+def _stronger(
+    shown: Sequence[Node],
+    missing: Sequence[int],
+    fixed: Sequence[Node],
+    views: Sequence[View],
+    rng: np.random.Generator,
+) -> bool:
+    """Whether views with bends show more clear nodes beside the kept ones than are missing."""
+    kept, new = [*fixed, *(as_given(n, views) for n in shown)], []
+    for view in split(views)[1]:
+        each = shown_by(view, starting_directions(view.white, HINTING, rng))
+        new += [n for n in each if clear(n) and conditional_nats(n, kept) > bend_nats(n)]
+    distinct = first_distinct(
+        sorted(new, key=lambda n: -n.nats),
+        lambda a, b: agreement(a.probability, b.probability) >= SAME_PARTITION,
+        len(missing) + 1,
+    )
+    return len(distinct) > len(missing)
 
 
 def _elsewhere(
