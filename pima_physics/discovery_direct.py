@@ -55,7 +55,7 @@ def shown_directly(
     direct = _by_themselves(straight, wanted, fixed, rng)
     if not direct:
         return [], []
-    known = [*fixed, *(as_given(n, views) for n in direct)]
+    known = all_given(fixed, direct, views)
     missing = lacking(direct, wanted)
     if completing and len(missing) == 1:
         seen = straight
@@ -122,7 +122,7 @@ def _with_last(
 ) -> tuple[list[Node], list[Found]]:
     """Nodes and the set with the last one beside them; nothing where they do not hold in it."""
     straight, bent = split(views)
-    known = [*fixed, *(as_given(n, views) for n in nodes)]
+    known = all_given(fixed, nodes, views)
     (count,) = lacking(nodes, wanted)
     # What a node of two outcomes shows lies where its shares say. Groups of more lie nearer to each
     # other: what they show depends on more than shares, and fits noise unless it is averaged.
@@ -179,6 +179,11 @@ def _stands(found: Found, size: int) -> bool:
     """Whether so many nodes show more than chance alone, and something beside the others."""
     each = zip(found.free, found.judgement.conditional, strict=True)
     return sum(above_chance(n, np.inf) and c > 0.0 for n, c in each) == size
+
+
+def all_given(fixed: Sequence[Node], kept: Sequence[Node], views: Sequence[View]) -> list[Node]:
+    """Nodes that were given and kept ones, these taken as given in whatever view they were seen."""
+    return [*fixed, *(as_given(n, views) for n in kept)]
 
 
 def as_given(node: Node, views: Sequence[View]) -> Node:

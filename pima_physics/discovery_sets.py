@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from pima_physics.discovery_direct import as_given, joined, shown_before_the_last, shown_directly
+from pima_physics.discovery_direct import all_given, joined, shown_before_the_last, shown_directly
 from pima_physics.evidence import above_chance, bend_nats, beyond_bend, clear, confirmed_by
 from pima_physics.evidence_cuts import cuts_through
 from pima_physics.nodesets import (
@@ -23,7 +23,6 @@ from pima_physics.nodesets import (
     judge,
     refine,
 )
-from pima_physics.pursuit import starting_directions
 from pima_physics.representations import ALL, COMBINED, STACKED, Representation
 from pima_physics.search import (
     Found,
@@ -33,7 +32,7 @@ from pima_physics.search import (
     lacking,
     polished,
 )
-from pima_physics.search_starts import shown_by
+from pima_physics.search_starts import hints_of
 from pima_physics.views import View, searched, split
 
 Array = NDArray[np.float64]
@@ -42,8 +41,8 @@ Array = NDArray[np.float64]
 SEVERAL = 3
 # A set that leaves more unexplained, in nats, is searched for once more.
 LEFT = 2.0
-# Directions from which what a view shows is sought for others to begin with, and groups of each.
-HINTING, HINTS = 100, 6
+# Groups of a view from which the search of wider ones begins, the clearest.
+HINTS = 6
 # The best sets, which are compared once more with every node in the view that shows it best, and
 # turns in which their nodes settle there.
 SETTLED, SETTLINGS = 4, 2
@@ -161,8 +160,7 @@ def _with_others(
     best set are then kept in their turn, and the rest is sought beside them.
     """
     straight, others = split(views)
-    # The kept nodes are taken as given, in whatever view they were seen.
-    frozen = [*fixed, *(as_given(n, views) for n in shown)]
+    frozen = all_given(fixed, shown, views)
     missing = lacking(shown, wanted)
     found = _elsewhere(others, missing, frozen, rng, beyond_bends=beyond_bends)
     sets = [joined(f, fixed, shown) for f in found if not _cuts(f, straight)]
@@ -181,10 +179,8 @@ def _stronger(
     rng: np.random.Generator,
 ) -> bool:
     """Whether views with bends show more clear nodes beside the kept ones than are missing."""
-    kept, new = [*fixed, *(as_given(n, views) for n in shown)], []
-    for view in split(views)[1]:
-        each = shown_by(view, starting_directions(view.white, HINTING, rng))
-        new += [n for n in each if clear(n) and conditional_nats(n, kept) > bend_nats(n)]
+    kept, others = all_given(fixed, shown, views), split(views)[1]
+    new = [n for view in others for n in hints_of(view, rng) if _beyond_bends(n, kept)]
     distinct = first_distinct(
         sorted(new, key=lambda n: -n.nats),
         lambda a, b: agreement(a.probability, b.probability) >= SAME_PARTITION,
@@ -222,7 +218,7 @@ def _elsewhere(
     ordered = sorted(views, key=lambda v: v.white.shape[1])
     least = len(missing) if any(v.representation.name == STACKED for v in views) else 1
     for view in ordered:
-        shown = shown_by(view, starting_directions(view.white, HINTING, rng))
+        shown = hints_of(view, rng)
         beside = [n for n in shown if above_chance(n, conditional_nats(n, frozen))]
         if len(beside) >= least or view is ordered[-1]:
             found += find_sets([view], missing, rng=rng, known=frozen, hints=hints)[:1]
