@@ -8,7 +8,7 @@ rename. A process that dies at any moment therefore leaves the former checkpoint
 part      holds
 ========  ==========================================================================
 fits      laws fitted to single samples (`Calibration`), once per start
-looked    a `Discovery` of each look so far, while another is under way
+looked    a `Discovery` and the latent of each look so far, while another is under way
 found     the `Discovery`, once per start
 best      the best finished start, where there are several
 state     weights, optimiser, generator, position, history: all that changes by step
@@ -37,7 +37,7 @@ from pima_physics.runfolder import RunFolder
 
 log = logging.getLogger("pima_physics.checkpoint")
 
-FORMAT = 1
+FORMAT = 2
 INDEX = "index.json"
 # Epochs and seconds between checkpoints; writing a small model's takes some milliseconds.
 EPOCHS, SECONDS = 10, 60.0

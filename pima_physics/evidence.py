@@ -28,6 +28,8 @@ BOOTSTRAPS = 5
 STABLE = 0.8
 # Partitions of two latents, trained from different weights, that count as the same.
 REPEATED = 0.9
+# In the place of a view's name where no groups were seen.
+NOT_FOUND = "none"
 # What a bend shows at most, in nats per sample and cut: one continuous (Gaussian) feature along an
 # arc of any length, seen on its chord with noise of a tenth of the radius. It does not fade with
 # the number of samples. Two equal Gaussians show as much 3.6 standard deviations apart, 0.11 at 5.
@@ -256,7 +258,7 @@ def _stability(node: Node, rng: np.random.Generator) -> float:
 def nothing_found(samples: int, outcomes: int) -> Finding:
     """A node for which no groups were seen."""
     probability = np.full((samples, outcomes), 1.0 / outcomes)
-    return Finding("none", probability, 0.0, 0.0, 0.0, 1.0, 0.0, False)
+    return Finding(NOT_FOUND, probability, 0.0, 0.0, 0.0, 1.0, 0.0, False)
 
 
 def predicted(

@@ -15,6 +15,7 @@ from pima_physics.decoders import PhysicsDecoder
 from pima_physics.model import Network
 from pima_physics.pursuit import whiten
 from pima_physics.representations_regrid import on_one_grid
+from pima_physics.representations_shared import shared_latent
 
 Array = NDArray[np.float64]
 
@@ -62,6 +63,21 @@ class Representation:
     def derived(self) -> bool:
         """Whether it is made of other views, and shows hardly a group that they do not."""
         return self.kind == COMBINED or (self.kind == "latent" and self.name != LATENT)
+
+
+@torch.no_grad()
+def latent_of(network: Network, data: Data) -> Array:
+    """Posterior means, shape (sample, axis)."""
+    network.eval()
+    return _numpy(network.posterior(data).mean)
+
+
+def with_latent(views: Sequence[Representation], latents: Sequence[Array]) -> list[Representation]:
+    """The views with what several latents have in common in the place of one of them."""
+    return [
+        replace(v, values=shared_latent(latents, v.present)) if v.name == LATENT else v
+        for v in views
+    ]
 
 
 @torch.no_grad()

@@ -2,20 +2,24 @@
 
 What a latent shows of the features depends on the weights that training began with: in some, a
 feature that others show clearly hardly parts, and unions of other features show more. Where
-features are in doubt, latents are therefore trained from other weights, for some steps only, and
-searched as well, until one is clear or two show the same (:mod:`pima_physics.discovery_looks`).
-What is kept is held in the first latent, like what components or fitted parameters show.
+features are in doubt, latents are therefore trained from other weights, for some steps only. What
+two of them have in common (:mod:`pima_physics.representations_shared`) is searched in the place of
+the first, until what it shows is clear or two looks show the same
+(:mod:`pima_physics.discovery_looks`). What is kept is held in the first latent, like what
+components or fitted parameters show.
 """
 
 from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from pima_physics.calibrate import Calibration, calibrate
 from pima_physics.discovery import Discovery, discover
@@ -23,17 +27,20 @@ from pima_physics.discovery_looks import settled, unsettled
 from pima_physics.distributed import from_first
 from pima_physics.errors import TrainingError
 from pima_physics.model import Network
-from pima_physics.representations import representations, with_most
+from pima_physics.representations import latent_of, representations, with_latent, with_most
 from pima_physics.schedule_epoch import Start, Task, begin, run_epoch
 from pima_physics.trainer_loop import restore
+
+Array = NDArray[np.float64]
 
 log = logging.getLogger("pima_physics.training")
 
 # Share of the warm-up in which physics decoders follow their calibration.
 CALIBRATED = 0.4
-# Latents that are looked at at most, and steps of training of those after the first: after more
-# they show no more.
-LOOKS, STEPS = 3, 250
+# Which latents each look has in common: the first, then those from other weights in pairs.
+LOOKS = ((0,), (0, 1), (0, 2), (1, 2))
+# Steps of training of latents after the first: after more they show no more.
+STEPS = 250
 # Between the seeds of the first and of others; restarts have multiples of a thousand.
 OTHER_SEED = 500
 
@@ -71,30 +78,48 @@ def nodes_of(
     Parameters
     ----------
     kept : mapping
-        Parts of a checkpoint. "looked": what was found so far; the state then has that of the
-        next look.
+        Parts of a checkpoint. "looked": what was found so far, and the latents; the state then
+        has that of the next look.
     """
-    looks = list(kept.get("looked", ()))
-    under_way = kept["state"]["other"] if looks else None
+    looked = kept.get("looked", {"found": [], "latents": []})
+    looks, latents = list(looked["found"]), list(looked["latents"])
+    under_way = kept["state"].get("other") if looks else None
+    network, seed = now.loop.network, now.loop.seed
     if not looks:
         task.keeper.write(state=now.state())
-        looks = [look(now.loop.network, task, fits, now.loop.seed)]
-    while (found := settled(looks)) is None and len(looks) < LOOKS:
-        other = _beside(now, epochs, task, len(looks))
-        if under_way is not None:
-            restore(other.loop, under_way)
-            under_way = None
-        else:
-            task.keeper.write(looked=list(looks), state=other.state())
-        name = f"look {len(looks) + 1}"
-        log.info("features are in doubt: %s, from other weights", name)
-        try:
-            warm_up(other, other.loop.epochs, _unseen(task, name), fits)
-        except TrainingError as error:
-            log.warning("%s came to nothing: %s", name, error)
-            break
-        looks.append(look(other.loop.network, task, fits, other.loop.seed))
+        latents = [latent_of(network, task.train)]
+        looks = [look(network, task, fits, [*latents], seed)]
+    while (found := settled(looks)) is None and len(looks) < len(LOOKS):
+        number, which = len(looks), LOOKS[len(looks)]
+        log.info("features are in doubt: look %d", number + 1)
+        other = _beside(now, epochs, task, len(latents)) if max(which) >= len(latents) else None
+        if under_way is None:
+            looked = {"found": list(looks), "latents": list(latents)}
+            task.keeper.write(looked=looked, state=(other or now).state())
+        if other is not None:
+            try:
+                latents.append(_trained(other, under_way, task, fits, f"look {number + 1}"))
+            except TrainingError as error:
+                log.warning("look %d came to nothing: %s", number + 1, error)
+                break
+        under_way = None
+        several = [latents[i] for i in which]
+        looks.append(look(network, task, fits, several, seed + OTHER_SEED + number))
     return found or unsettled(looks)
+
+
+def _trained(
+    other: Start,
+    under_way: Mapping[str, Any] | None,
+    task: Task,
+    fits: Mapping[str, Calibration],
+    name: str,
+) -> Array:
+    """The latent after a warm-up from other weights, which may be under way already."""
+    if under_way is not None:
+        restore(other.loop, under_way)
+    warm_up(other, other.loop.epochs, _unseen(task, name), fits)
+    return latent_of(other.loop.network, task.train)
 
 
 def _beside(now: Start, epochs: int, task: Task, number: int) -> Start:
@@ -115,13 +140,25 @@ def _unseen(task: Task, name: str) -> Task:
     return replace(task, validation=task.train.take(torch.arange(0)), progress=progress)
 
 
-def look(network: Network, task: Task, fits: Mapping[str, Calibration], seed: int) -> Discovery:
-    """What the views of a trained network show."""
+def look(
+    network: Network,
+    task: Task,
+    fits: Mapping[str, Calibration],
+    latents: Sequence[Array],
+    seed: int,
+) -> Discovery:
+    """What the views of a trained network show.
+
+    Parameters
+    ----------
+    latents : sequence of array, shape (sample, axis)
+        What they have in common takes the place of the network's own.
+    """
     train = task.train
     with task.keeper.stop.at_once():
         return from_first(
             lambda: discover(
-                representations(network, train, fits),
+                with_latent(representations(network, train, fits), latents),
                 network.model.dag,
                 seed=seed,
                 labels=train.labels,

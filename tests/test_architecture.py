@@ -64,6 +64,7 @@ LEVELS: dict[str, float] = {
     "pursuit": 6.2,
     "elbo": 6.3,
     "representations": 6.3,
+    "representations_shared": 6.25,
     "inference": 6.4,
     "views": 6.32,
     "nodesets": 6.35,
