@@ -208,8 +208,8 @@ def discovery_section(tree: xr.DataTree) -> Section:
     )
     if any("(look " in text for column in texts for text in column):
         lead += (
-            " Look 2 or 3: the first latent left features in doubt, and one that was trained from "
-            "other weights shows them more clearly."
+            " Look 2 and further ones: the first latent left features in doubt, and what latents "
+            "that were trained from other weights have in common shows them more clearly."
         )
     table = Table("Evidence for each feature", columns, [list(r) for r in zip(*texts, strict=True)])
     return Section("evidence", title, [Paragraph(lead), table])

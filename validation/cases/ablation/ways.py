@@ -22,7 +22,7 @@ from pima_physics.evidence import Finding
 from pima_physics.factorial import product_of
 from pima_physics.inference import infer
 from pima_physics.model import Network
-from pima_physics.representations import Representation
+from pima_physics.representations import Representation, latent_of
 from pima_physics.results_evidence import informed
 from pima_physics.results_tree import learn_graph
 from pima_physics.schedule_epoch import Start, Task, run_epoch
@@ -91,8 +91,9 @@ def one(warm: Warm, found_by: Discover = discover, *, trained: str = "held") -> 
     now, task = warm.now, warm.task
     restore(now.loop, warm.kept)
     now.free = None
+    latents = [latent_of(warm.network, task.train)]
     with _discovering(found_by):
-        found = schedule_discovery.look(warm.network, task, warm.fits, now.loop.seed)
+        found = schedule_discovery.look(warm.network, task, warm.fits, latents, now.loop.seed)
     schedule._begin_with(now, task, found)
     bound = evaluate(warm.network, task.validation)["elbo"]
     scores = {f"found_{k}": v for k, v in _discovered(warm, found).items()}
