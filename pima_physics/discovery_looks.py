@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from pima_physics.discovery import Discovery
 from pima_physics.evidence import NOT_FOUND, REPEATED, Finding
-from pima_physics.nodesets import CHANCE_NATS, agreement
+from pima_physics.nodesets import CHANCE_NATS, agreement, joint_code
 
 Array = NDArray[np.float64]
 
@@ -63,7 +63,7 @@ def dependence(findings: Sequence[Finding]) -> float:
 
     labels = np.stack([f.probability.argmax(1) for f in findings], axis=1)
     single = [entropy(np.bincount(column)) for column in labels.T]
-    return float(sum(single) - entropy(np.unique(labels, axis=0, return_counts=True)[1]))
+    return float(sum(single) - entropy(np.bincount(joint_code(labels))))
 
 
 def repeated(one: Discovery, other: Discovery) -> Array:

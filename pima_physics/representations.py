@@ -13,9 +13,8 @@ from pima_physics.calibrate import Calibration
 from pima_physics.dataset import Data, ModalityData
 from pima_physics.decoders import PhysicsDecoder
 from pima_physics.model import Network
-from pima_physics.pursuit import whiten
 from pima_physics.representations_regrid import on_one_grid
-from pima_physics.representations_shared import shared_latent
+from pima_physics.representations_shared import shared_latent, side_by_side
 
 Array = NDArray[np.float64]
 
@@ -144,8 +143,8 @@ def _side_by_side(name: str, kind: str, parts: Sequence[Representation]) -> Repr
     present = np.all([v.present for v in parts], axis=0)
     if present.mean() <= MOST:
         return None
-    white = [whiten(v.values[present]).apply(v.values) for v in parts]
-    values = np.where(present[:, None], np.concatenate(white, axis=1), 0.0)
+    white = side_by_side([v.values for v in parts], present)
+    values = np.where(present[:, None], white, 0.0)
     return Representation(name, kind, values, present)
 
 

@@ -20,6 +20,11 @@ Array = NDArray[np.float64]
 COMMON = 0.6
 
 
+def side_by_side(parts: Sequence[Array], present: NDArray[np.bool_]) -> Array:
+    """Views (sample, axis) of the same samples, each whitened by those that are present."""
+    return np.concatenate([whiten(values[present]).apply(values) for values in parts], axis=1)
+
+
 def shared_latent(latents: Sequence[Array], present: NDArray[np.bool_]) -> Array:
     """Axes that several latents of the same samples have in common, the most common first.
 
@@ -45,8 +50,8 @@ def shared_latent(latents: Sequence[Array], present: NDArray[np.bool_]) -> Array
     """
     if len(latents) == 1:
         return latents[0]
-    side_by_side = np.concatenate([whiten(z[present]).apply(z) for z in latents], axis=1)
-    variance, axes = np.linalg.eigh(np.cov(side_by_side[present], rowvar=False, bias=True))
+    white = side_by_side(latents, present)
+    variance, axes = np.linalg.eigh(np.cov(white[present], rowvar=False, bias=True))
     correlation = (variance - 1.0) / (len(latents) - 1)
     common = max(int(np.count_nonzero(correlation > COMMON)), 1)
-    return side_by_side @ axes[:, ::-1][:, :common]
+    return white @ axes[:, ::-1][:, :common]

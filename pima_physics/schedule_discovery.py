@@ -27,7 +27,13 @@ from pima_physics.discovery_looks import settled, unsettled
 from pima_physics.distributed import from_first
 from pima_physics.errors import TrainingError
 from pima_physics.model import Network
-from pima_physics.representations import latent_of, representations, with_latent, with_most
+from pima_physics.representations import (
+    Representation,
+    latent_of,
+    representations,
+    with_latent,
+    with_most,
+)
 from pima_physics.schedule_epoch import Start, Task, begin, run_epoch
 from pima_physics.trainer_loop import restore
 
@@ -87,24 +93,27 @@ def nodes_of(
     network, seed = now.loop.network, now.loop.seed
     if not looks:
         task.keeper.write(state=now.state())
+    views = views_of(network, task, fits)
+    if not looks:
         latents = [latent_of(network, task.train)]
-        looks = [look(network, task, fits, [*latents], seed)]
+        looks = [look(network, task, views, latents[:1], seed)]
     while (found := settled(looks)) is None and len(looks) < len(LOOKS):
         number, which = len(looks), LOOKS[len(looks)]
-        log.info("features are in doubt: look %d", number + 1)
+        name = f"look {number + 1}"
+        log.info("features are in doubt: %s", name)
         other = _beside(now, epochs, task, len(latents)) if max(which) >= len(latents) else None
         if under_way is None:
-            looked = {"found": list(looks), "latents": list(latents)}
+            looked = {"found": looks, "latents": latents}
             task.keeper.write(looked=looked, state=(other or now).state())
         if other is not None:
             try:
-                latents.append(_trained(other, under_way, task, fits, f"look {number + 1}"))
+                latents.append(_trained(other, under_way, task, fits, name))
             except TrainingError as error:
-                log.warning("look %d came to nothing: %s", number + 1, error)
+                log.warning("%s came to nothing: %s", name, error)
                 break
         under_way = None
         several = [latents[i] for i in which]
-        looks.append(look(network, task, fits, several, seed + OTHER_SEED + number))
+        looks.append(look(network, task, views, several, seed + OTHER_SEED + number))
     return found or unsettled(looks)
 
 
@@ -140,10 +149,16 @@ def _unseen(task: Task, name: str) -> Task:
     return replace(task, validation=task.train.take(torch.arange(0)), progress=progress)
 
 
+def views_of(network: Network, task: Task, fits: Mapping[str, Calibration]) -> list[Representation]:
+    """Views of the training samples; of these only the latent differs between looks."""
+    with task.keeper.stop.at_once():
+        return representations(network, task.train, fits)
+
+
 def look(
     network: Network,
     task: Task,
-    fits: Mapping[str, Calibration],
+    views: Sequence[Representation],
     latents: Sequence[Array],
     seed: int,
 ) -> Discovery:
@@ -158,7 +173,7 @@ def look(
     with task.keeper.stop.at_once():
         return from_first(
             lambda: discover(
-                with_latent(representations(network, train, fits), latents),
+                with_latent(views, latents),
                 network.model.dag,
                 seed=seed,
                 labels=train.labels,

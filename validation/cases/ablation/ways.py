@@ -91,9 +91,10 @@ def one(warm: Warm, found_by: Discover = discover, *, trained: str = "held") -> 
     now, task = warm.now, warm.task
     restore(now.loop, warm.kept)
     now.free = None
+    views = schedule_discovery.views_of(warm.network, task, warm.fits)
     latents = [latent_of(warm.network, task.train)]
     with _discovering(found_by):
-        found = schedule_discovery.look(warm.network, task, warm.fits, latents, now.loop.seed)
+        found = schedule_discovery.look(warm.network, task, views, latents, now.loop.seed)
     schedule._begin_with(now, task, found)
     bound = evaluate(warm.network, task.validation)["elbo"]
     scores = {f"found_{k}": v for k, v in _discovered(warm, found).items()}
